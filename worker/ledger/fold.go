@@ -1,0 +1,253 @@
+package ledger
+
+import (
+	"fmt"
+	"time"
+
+	"decom/worker/scan"
+)
+
+// States holds the packs that a record touches, by name. A pack that is not in it
+// is one never heard of.
+type States map[scan.PackID]State
+
+// Index is what a record changes beside the packs: the lists from which work is
+// found without reading every pack.
+type Index struct {
+	Open   map[uint64]int        // opening sequence -> change of the number of packs still open
+	Due    map[scan.PackID]int64 // pack -> not before, milliseconds; -1 = no longer due
+	Parked map[scan.PackID]bool  // pack -> waits for a person (true), no longer (false)
+	Halt   *Fact                 // the account's last halt or resume in the record
+}
+
+// Touched returns the packs whose states [Fold] needs, each once.
+func (r *Record) Touched() []scan.PackID {
+	ks := make([]scan.PackID, 0, r.packs())
+	seen := make(map[scan.PackID]bool, r.packs())
+	add := func(k scan.PackID) {
+		if k != "" && !seen[k] {
+			seen[k] = true
+			ks = append(ks, k)
+		}
+	}
+	for i := range r.Note {
+		add(r.Note[i].K)
+	}
+	for i := range r.Open {
+		for j := range r.Open[i].Packs {
+			if p, err := r.Open[i].Pack(j); err == nil {
+				add(p.ID())
+			}
+		}
+	}
+	for i := range r.Fact {
+		for j := range r.Fact[i].Packs {
+			add(r.Fact[i].Packs[j].K)
+		}
+	}
+	return ks
+}
+
+// Fold is the meaning of a record: it changes states, which must hold every
+// pack of [Record.Touched] that is known, and returns the changes of the lists.
+// It is pure: the same record at the same sequence on the same states gives
+// the same result in every process. An error means that the record cannot have
+// been written by this program; the account must halt.
+func Fold(seq uint64, r *Record, states States) (Index, error) {
+	f := folder{seq: seq, states: states, at: recordTime(r.At), idx: Index{
+		Open: map[uint64]int{}, Due: map[scan.PackID]int64{}, Parked: map[scan.PackID]bool{},
+	}}
+	for i := range r.Note {
+		f.note(&r.Note[i])
+	}
+	for i := range r.Open {
+		if err := f.open(&r.Open[i]); err != nil {
+			return Index{}, err
+		}
+	}
+	for i := range r.Fact {
+		if err := f.fact(&r.Fact[i]); err != nil {
+			return Index{}, err
+		}
+	}
+	return f.idx, nil
+}
+
+func recordTime(at string) int64 {
+	t, err := time.Parse(time.RFC3339Nano, at)
+	if err != nil {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+type folder struct {
+	seq    uint64
+	at     int64
+	states States
+	idx    Index
+}
+
+// put stores a pack's new state and keeps the lists in step with its phase.
+func (f *folder) put(k scan.PackID, old, s State) {
+	s.Changed = f.seq
+	if old.Phase == Opened {
+		f.idx.Open[old.Opening]--
+	}
+	if s.Phase == Opened {
+		f.idx.Open[s.Opening]++
+	}
+	if old.Phase == Due && s.Phase != Due {
+		f.idx.Due[k] = -1
+	}
+	if (old.Phase == Parked) != (s.Phase == Parked) {
+		f.idx.Parked[k] = s.Phase == Parked
+	}
+	f.states[k] = s
+}
+
+func (f *folder) note(n *Note) {
+	if n.K == "" {
+		return
+	}
+	old := f.states[n.K]
+	s := old
+	s.arrive(n.Origin)
+	f.put(n.K, old, s)
+}
+
+func (f *folder) open(o *Open) error {
+	for i := range o.Packs {
+		p, err := o.Pack(i)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrRecord, err)
+		}
+		k, op := p.ID(), o.Packs[i].Op
+		old := f.states[k]
+		if old.Phase == Opened || old.Phase == Parked {
+			return fmt.Errorf("%w: attempt %s opens pack %s, which is %s", ErrRecord, o.C, k, old.Phase)
+		}
+		s := old
+		s.arrive(o.Packs[i].Origin)
+		if old.Phase != Due {
+			s.Sends, s.Calls, s.Single = 0, 0, false
+		}
+		s.Phase, s.Op, s.Opening, s.Fenced, s.Probe = Opened, op, f.seq, false, o.Probe
+		s.Print = p.Print()
+		f.put(k, old, s)
+	}
+	return nil
+}
+
+func (f *folder) fact(t *Fact) error {
+	switch t.Kind {
+	case Halt, Resume:
+		f.idx.Halt = t
+	case Park, Review:
+		for i := range t.Packs {
+			f.people(t, &t.Packs[i])
+		}
+	case Submitted, Resend, Used: // of the attempt, not of its packs
+	case Result, Off, Fence, Release:
+		for i := range t.Packs {
+			if err := f.attempt(t, &t.Packs[i]); err != nil {
+				return err
+			}
+		}
+	default:
+		return fmt.Errorf("%w: fact of kind %q", ErrRecord, t.Kind)
+	}
+	return nil
+}
+
+// attempt applies a fact about an attempt to one pack. A pack no longer open for it
+// is left alone [B2c].
+func (f *folder) attempt(t *Fact, p *FactPack) error {
+	old := f.states[p.K]
+	if !old.IsOpen(t.Of) {
+		return nil
+	}
+	s := old
+	switch t.Kind {
+	case Fence:
+		s.Fenced = true
+	case Off:
+		s.Phase, s.Fenced = Due, false
+		s.Single = s.Single || t.Svc == Single
+		if p.Answer != nil && p.Called {
+			s.Calls = bump(s.Calls)
+		}
+		f.idx.Due[p.K] = max(t.NotBefore, f.at)
+	case Release:
+		s.Phase, s.Fenced = Due, false
+		s.Sends, s.Calls = bump(s.Sends), bump(s.Calls)
+		f.idx.Due[p.K] = max(t.NotBefore, f.at)
+	case Result:
+		if p.Answer == nil {
+			return fmt.Errorf("%w: result of %s without an answer", ErrRecord, t.C)
+		}
+		s = settle(s, p.Answer)
+	}
+	f.put(p.K, old, s)
+	return nil
+}
+
+func bump(n uint8) uint8 { return min(n+1, 250) }
+
+// settle is what a final answer makes of an open pack.
+func settle(s State, a *Answer) State {
+	op := s.Op
+	s.Fenced, s.Sends, s.Single = false, 0, false
+	if a.Called {
+		s.Calls = bump(s.Calls)
+	}
+	switch a.Result {
+	case scan.Done, scan.Duplicate:
+		if op.IsUndo() {
+			s.Phase, s.Op, s.Base, s.At = Free, 0, 0, 0
+		} else {
+			s.Phase, s.Base, s.At = Inactive, s.Opening, seconds(a.NMVSAt)
+		}
+	case scan.Refused, scan.Rejected: // nothing changed: the pack is what it was
+		if s.Base != 0 {
+			s.Phase, s.Op = Inactive, op.Undoes()
+		} else {
+			s.Phase, s.Op = Free, 0
+		}
+	default: // alert, unresolved
+		s.Phase = Parked
+	}
+	return s
+}
+
+func seconds(at string) int64 {
+	t, err := time.Parse(time.RFC3339Nano, at)
+	if err != nil {
+		return 0
+	}
+	return t.Unix()
+}
+
+// people applies a person's word, or a park by rule, to one pack.
+func (f *folder) people(t *Fact, p *FactPack) {
+	old := f.states[p.K]
+	s := old
+	s.Fenced, s.Sends, s.Single = false, 0, false
+	if t.Kind == Park {
+		s.Phase = Parked
+		f.put(p.K, old, s)
+		return
+	}
+	s.Phase, s.Op = p.To, p.Op
+	switch p.To {
+	case Inactive:
+		if s.Base == 0 {
+			s.Base = s.Opening
+		}
+	case Free:
+		s.Op, s.Base, s.At = 0, 0, 0
+	default: // a person states what is, never what is on its way
+		s.Phase = Parked
+	}
+	f.put(p.K, old, s)
+}
