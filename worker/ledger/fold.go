@@ -164,7 +164,7 @@ func (f *folder) fact(t *Fact) error {
 // is left alone [B2c].
 func (f *folder) attempt(t *Fact, p *FactPack) error {
 	old := f.states[p.K]
-	if !old.IsOpen(t.Of) {
+	if !old.IsOpen(t.Of) && !withdraws(t, p, old) {
 		return nil
 	}
 	s := old
@@ -190,6 +190,14 @@ func (f *folder) attempt(t *Fact, p *FactPack) error {
 	}
 	f.put(p.K, old, s)
 	return nil
+}
+
+// withdraws says that the fact ends a due pack by our own rules (protocol.md section 4:
+// a due pack that fails rules 7 to 9). An answer of NMVS never does: it speaks of
+// an attempt, and a due pack has none.
+func withdraws(t *Fact, p *FactPack, s State) bool {
+	return t.Kind == Result && s.Phase == Due && s.Opening == t.Of &&
+		p.Answer != nil && p.Result == scan.Refused && !p.Called
 }
 
 func bump(n uint8) uint8 { return min(n+1, 250) }
