@@ -132,7 +132,7 @@ func (f *folder) open(o *Open) error {
 		if old.Phase != Due {
 			s.Sends, s.Calls, s.Single = 0, 0, false
 		}
-		s.Phase, s.Op, s.Opening, s.Fenced, s.Probe = Opened, op, f.seq, false, o.Probe
+		s.Phase, s.Op, s.Opening, s.Fenced, s.Probe, s.Undone = Opened, op, f.seq, false, o.Probe, false
 		s.Print = p.Print()
 		f.put(k, old, s)
 	}
@@ -212,7 +212,7 @@ func settle(s State, a *Answer) State {
 	switch a.Result {
 	case scan.Done, scan.Duplicate:
 		if op.IsUndo() {
-			s.Phase, s.Op, s.Base, s.At = Free, 0, 0, 0
+			s.Phase, s.Op, s.Base, s.At, s.Undone = Free, 0, 0, 0, true
 		} else {
 			s.Phase, s.Base, s.At = Inactive, s.Opening, seconds(a.NMVSAt)
 		}

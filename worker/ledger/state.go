@@ -55,6 +55,7 @@ type State struct {
 	Timed   bool    // the newest event carried `at`
 	Undo    bool    // the newest event asked for an undo
 	Single  bool    // due: to be sent by the single service only
+	Undone  bool    // free: because we undid our own change
 	Sends   uint8   // doubtful sends of the present operation
 	Calls   uint8   // change calls made for the present operation
 	Print   uint32  // fingerprint of batch and expiry; 0 = not known

@@ -23,7 +23,7 @@ const (
 	UndoLock       Op = 13 //
 )
 
-// Ops lists every operation once, in the order of contract.md.
+// opNames is indexed by operation, in the order of contract.md section 4.
 var opNames = [...]string{
 	Supply: "supply", Verify: "verify", Destroy: "destroy", Export: "export", Sample: "sample",
 	FreeSample: "free_sample", Lock: "lock", Stolen: "stolen", UndoSupply: "undo_supply",
