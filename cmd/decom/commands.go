@@ -1,0 +1,11 @@
+package main
+
+import "github.com/spf13/cobra"
+
+// commands lists the sub-commands, in the order of the help text. A command
+// that is not built yet is not here.
+func commands() []func(*app) *cobra.Command {
+	return []func(*app) *cobra.Command{
+		newConfigCommand,
+	}
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"strconv"
+
+	"decom/worker/scan"
+)
+
+// pathOf is the file that an error is about.
+func pathOf(err error) string {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Path
+	}
+	return ""
+}
+
+// accounts checks the list as a whole, then every account alone.
+func (k *checker) accounts() {
+	if len(k.c.Accounts) == 0 && k.need&needAccounts != 0 {
+		k.bad("accounts", "is empty: give at least one NMVS login and its sites")
+	}
+	names, owners := map[string]int{}, map[string]string{}
+	for i := range k.c.Accounts {
+		a := &k.c.Accounts[i]
+		prefix := "accounts." + strconv.Itoa(i) + "."
+		k.names(prefix, a, i, names, owners)
+		k.account(prefix, a)
+		if k.need&needLogin != 0 {
+			k.login(prefix, a)
+		}
+	}
+}
+
+// names checks account and site names: they stand in subjects, so one of each.
+func (k *checker) names(prefix string, a *Account, i int, names map[string]int, owners map[string]string) {
+	const rule = "must be 1 to 64 of A-Z a-z 0-9 _ -"
+	switch first, twice := names[a.Name]; {
+	case a.Name == "":
+		k.bad(prefix+"name", "is missing")
+	case !scan.ValidToken(a.Name):
+		k.bad(prefix+"name", "%q %s", a.Name, rule)
+	case twice:
+		k.bad(prefix+"name", "%q is accounts.%d already", a.Name, first)
+	default:
+		names[a.Name] = i
+	}
+	if len(a.Sites) == 0 {
+		k.bad(prefix+"sites", "is empty: an account answers for at least one site")
+	}
+	for j, site := range a.Sites {
+		key := prefix + "sites." + strconv.Itoa(j)
+		owner, taken := owners[site]
+		switch {
+		case !scan.ValidToken(site):
+			k.bad(key, "%q %s", site, rule)
+		case taken && owner == a.Name:
+			k.bad(key, "%q stands twice in this account", site)
+		case taken:
+			k.bad(key, "%q belongs to account %q already: a site has one account", site, owner)
+		default:
+			owners[site] = a.Name
+		}
+	}
+}
+
+// account checks the values of one account that concern no other.
+func (k *checker) account(prefix string, a *Account) {
+	if a.ClientLoginID != "" && !alphanumeric(a.ClientLoginID, 1, 20) {
+		k.bad(prefix+"client_login_id", "%q must be 1 to 20 of A-Z a-z 0-9 -", a.ClientLoginID)
+	}
+	if a.UserID != "" && !alphanumeric(a.UserID, 4, 20) {
+		k.bad(prefix+"user_id", "%q must be 4 to 20 of A-Z a-z 0-9 -", a.UserID)
+	}
+	k.word(prefix+"mode", a.Mode, "single", "bulk", "mixed", "auto")
+	for _, it := range []struct{ key, text string }{{"single", a.Limits.Single}, {"bulk", a.Limits.Bulk}} {
+		if err := checkRate(it.text); err != nil {
+			k.bad(prefix+"limits."+it.key, "%v", err)
+		}
+	}
+	if a.Limits.Parallel < 1 {
+		k.bad(prefix+"limits.parallel", "%d: must be more than 0", a.Limits.Parallel)
+	}
+	if a.Limits.Batch < 1 || a.Limits.Batch > 1000 {
+		k.bad(prefix+"limits.batch", "%d: must be 1 to 1000, the most that one ledger record holds", a.Limits.Batch)
+	}
+	if (a.Protocol != ProtocolOverrides{}) {
+		k.protocol(prefix+"protocol.", a.Settings(k.c.Protocol))
+	}
+}
+
+// login checks what an account needs to log in at NMVS.
+func (k *checker) login(prefix string, a *Account) {
+	if a.ClientLoginID == "" {
+		k.bad(prefix+"client_login_id", "is missing")
+	}
+	if a.UserID == "" {
+		k.bad(prefix+"user_id", "is missing")
+	}
+	before := len(k.problems)
+	k.secret(prefix+"password", &a.Password, prefix+"password_file", a.PasswordFile)
+	if a.Password == "" && len(k.problems) == before {
+		k.bad(prefix+"password_file", "is missing: give password_file, or the password by environment")
+	}
+	k.secret(prefix+"passphrase", &a.Passphrase, prefix+"passphrase_file", a.PassphraseFile)
+	e := k.c.NMVS.Endpoints
+	if a.Mode == "bulk" && e.Bulk == "" || a.Mode == "mixed" && e.Mixed == "" {
+		k.bad(prefix+"mode", "%s needs nmvs.endpoints.%s", a.Mode, a.Mode)
+	}
+	k.certificate(prefix, a, len(k.problems) == before)
+}
+
+// certificate checks that the files are there, belong together and can be used
+// now; open says that the passphrase is known.
+func (k *checker) certificate(prefix string, a *Account, open bool) {
+	pem := a.CertificateFile != "" || a.KeyFile != ""
+	switch {
+	case a.Certificate != "" && pem:
+		k.bad(prefix+"certificate", "is given beside certificate_file or key_file: give one kind")
+		return
+	case a.Certificate == "" && !pem:
+		k.bad(prefix+"certificate", "is missing: a PKCS#12 file, or certificate_file and key_file in PEM")
+		return
+	case pem && a.KeyFile == "":
+		k.bad(prefix+"key_file", "is missing beside certificate_file")
+		return
+	case pem && a.CertificateFile == "":
+		k.bad(prefix+"certificate_file", "is missing beside key_file")
+		return
+	}
+	readable := true
+	for _, it := range []struct{ key, file string }{
+		{"certificate", a.Certificate}, {"certificate_file", a.CertificateFile}, {"key_file", a.KeyFile},
+	} {
+		if it.file != "" && !k.file(prefix+it.key, it.file) {
+			readable = false
+		}
+	}
+	if !readable || !open {
+		return
+	}
+	key := "certificate"
+	if pem {
+		key = "certificate_file"
+	}
+	if err := checkCertificate(a, k.c.NMVS.CA); err != nil {
+		k.bad(prefix+key, "%v", err)
+	}
+}
+
+// alphanumeric is the alphabet of NMVS's login names (nmvs-interface.md 1.1).
+func alphanumeric(s string, least, most int) bool {
+	if len(s) < least || len(s) > most {
+		return false
+	}
+	for _, r := range s {
+		if (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && r != '-' {
+			return false
+		}
+	}
+	return true
+}

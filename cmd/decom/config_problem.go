@@ -1,0 +1,203 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+// problem is one thing that is wrong with the configuration.
+type problem struct {
+	key  string // path of the key, or ""
+	why  string // one clause
+	line int    // in the file, from 1; 0 = not the file's fault
+	col  int    // from 1
+}
+
+// source is the configuration file, kept to show where a problem stands, and
+// the origin of every key that a later layer set.
+type source struct {
+	name   string // as the user gave it; "" = no file
+	dir    string // relative paths start here
+	data   []byte
+	tokens map[string]*token.Token // first token of every key of the file, by path
+	origin map[string]string       // path -> DECOM_X or --set
+}
+
+// readSource reads the file; an empty name is an empty configuration.
+func readSource(name string) (*source, error) {
+	s := &source{name: name, tokens: map[string]*token.Token{}, origin: map[string]string{}}
+	if name == "" {
+		return s, nil
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	s.dir = dirOf(name)
+	s.data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	return s, nil
+}
+
+// at fills in where the problem of a key stands: at the key itself, or at the
+// nearest key above it that the file has.
+func (s *source) at(key, why string) problem {
+	p := problem{key: key, why: why}
+	if s.origin[key] != "" {
+		p.why = why + " (from " + s.origin[key] + ")"
+		return p
+	}
+	for path := key; path != ""; {
+		if t := s.tokens[path]; t != nil {
+			p.line, p.col = t.Position.Line, t.Position.Column
+			return p
+		}
+		i := strings.LastIndexByte(path, '.')
+		path = path[:max(i, 0)]
+	}
+	return p
+}
+
+// text shows a problem: one sentence, then the line with a caret below.
+func (s *source) text(p problem) string {
+	var b strings.Builder
+	if p.line > 0 {
+		fmt.Fprintf(&b, "%s:%d:%d: ", s.name, p.line, p.col)
+	}
+	if p.key != "" {
+		b.WriteString(p.key + ": ")
+	}
+	b.WriteString(p.why)
+	if p.line > 0 {
+		b.WriteString(s.excerpt(p))
+	}
+	return b.String()
+}
+
+// excerpt is the line of the file and a caret, without the value of a secret.
+func (s *source) excerpt(p problem) string {
+	lines := strings.Split(string(s.data), "\n")
+	if p.line > len(lines) {
+		return ""
+	}
+	line := strings.TrimRight(lines[p.line-1], "\r")
+	if name, _, ok := strings.Cut(line, ":"); ok {
+		switch key := strings.Trim(name, " -\"'{"); key {
+		case "password", "passphrase":
+			line = name + ": " + mask
+		}
+	}
+	runes := []rune(line)
+	var pad strings.Builder
+	for _, r := range runes[:min(max(p.col-1, 0), len(runes))] {
+		if r == '\t' {
+			pad.WriteRune('\t') // a tab moves the caret as far as it moved the text
+		} else {
+			pad.WriteByte(' ')
+		}
+	}
+	number := strconv.Itoa(p.line)
+	return fmt.Sprintf("\n  %s | %s\n  %s | %s^", number, maskURL(line), strings.Repeat(" ", len(number)), pad.String())
+}
+
+// configError is every problem of a configuration at once, in the file's order.
+type configError struct {
+	src      *source
+	problems []problem
+}
+
+func (e *configError) Error() string {
+	sort.SliceStable(e.problems, func(i, j int) bool {
+		a, b := e.problems[i], e.problems[j]
+		if (a.line > 0) != (b.line > 0) {
+			return a.line > 0
+		}
+		return a.line < b.line || a.line == b.line && a.col < b.col
+	})
+	texts := make([]string, len(e.problems))
+	for i, p := range e.problems {
+		texts[i] = e.src.text(p)
+	}
+	if len(texts) == 1 {
+		return "configuration: " + texts[0]
+	}
+	return fmt.Sprintf("configuration: %d problems\n%s", len(texts), strings.Join(texts, "\n"))
+}
+
+// index parses the file and remembers where every key stands. It returns the
+// keys that the configuration does not have; a file that is no YAML gives its
+// one syntax error.
+func (s *source) index() []problem {
+	file, err := parser.ParseBytes(s.data, 0)
+	if err != nil {
+		return []problem{yamlProblem(err)}
+	}
+	switch len(file.Docs) {
+	case 0:
+		return nil
+	case 1:
+	default:
+		return []problem{{why: "has several documents (---), wants one", line: file.Docs[1].GetToken().Position.Line, col: 1}}
+	}
+	ix := indexer{src: s}
+	ix.node(file.Docs[0].Body, keysOf(), "")
+	return ix.problems
+}
+
+// indexer walks the file's tree beside the tree of known keys.
+type indexer struct {
+	src      *source
+	problems []problem
+}
+
+func (ix *indexer) node(n ast.Node, known *keyTree, path string) {
+	switch n := n.(type) {
+	case *ast.AnchorNode:
+		ix.node(n.Value, known, path)
+	case *ast.TagNode:
+		ix.node(n.Value, known, path)
+	case *ast.MappingNode:
+		for _, v := range n.Values {
+			ix.entry(v, known, path)
+		}
+	case *ast.MappingValueNode:
+		ix.entry(n, known, path)
+	case *ast.SequenceNode:
+		for i, v := range n.Values {
+			item := join(path, strconv.Itoa(i))
+			ix.src.tokens[item] = v.GetToken()
+			if known.item != nil {
+				ix.node(v, known.item, item)
+			}
+		}
+	}
+}
+
+func (ix *indexer) entry(v *ast.MappingValueNode, known *keyTree, path string) {
+	if _, merge := v.Key.(*ast.MergeKeyNode); merge || known.keys == nil {
+		return // what a merge brings in is checked by the decoder
+	}
+	t := v.Key.GetToken()
+	key := join(path, t.Value)
+	child := known.keys[t.Value]
+	if child == nil {
+		ix.problems = append(ix.problems, problem{key: key, why: "unknown key" + known.hint(t.Value), line: t.Position.Line, col: t.Position.Column})
+		return
+	}
+	ix.src.tokens[key] = t
+	ix.node(v.Value, child, key)
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"decom/worker/scan"
+)
+
+// language is that of texts for people; logs, JSON and errors are English.
+type language string
+
+const (
+	english language = "en"
+	french  language = "fr"
+)
+
+// of picks the sentence in this language.
+func (l language) of(t scan.Text) string {
+	if l == french {
+		return t.FR
+	}
+	return t.EN
+}
+
+// settleLanguage decides once, before a command runs: the flag, else the locale
+// in POSIX order, else English.
+func (a *app) settleLanguage() error {
+	switch l := language(strings.ToLower(a.flags.lang)); l {
+	case english, french:
+		a.lang = l
+		return nil
+	case "":
+	default:
+		return usagef("--lang %s: only fr and en are known", a.flags.lang)
+	}
+	a.lang = english
+	for _, name := range []string{"LC_ALL", "LC_MESSAGES", "LANG"} {
+		if v := a.getenv(name); v != "" {
+			if strings.HasPrefix(strings.ToLower(v), "fr") {
+				a.lang = french
+			}
+			break
+		}
+	}
+	return nil
+}
+
+// say writes one line for people on stdout, in their language.
+func (a *app) say(t scan.Text) { fmt.Fprintln(a.stdout, a.lang.of(t)) }
+
+// sayf is say with the same values in both sentences.
+func (a *app) sayf(fr, en string, args ...any) {
+	fmt.Fprintf(a.stdout, a.lang.of(scan.Text{FR: fr, EN: en})+"\n", args...)
+}
+
+// warn writes a warning on stderr; it changes no exit code.
+func (a *app) warn(text string) { fmt.Fprintln(a.stderr, "decom: warning: "+text) }

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 2) // two: a second one must not be lost while the first is handled
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go watchSignals(signals, cancel, os.Exit)
+	os.Exit(execute(ctx, processApp(), os.Args[1:]))
+}
+
+// stopped is the cause of a context that a signal ended.
+type stopped struct{ sig os.Signal }
+
+func (s stopped) Error() string { return "stopped by signal: " + s.sig.String() }
+
+// watchSignals cancels on the first signal, so that work in hand can drain, and
+// exits on the second one (128 + its number, as a shell reports it).
+func watchSignals(signals <-chan os.Signal, cancel context.CancelCauseFunc, exit func(int)) {
+	cancel(stopped{<-signals})
+	second := <-signals
+	fmt.Fprintln(os.Stderr, "decom: second signal, ending at once")
+	code := 128
+	if n, ok := second.(syscall.Signal); ok {
+		code += int(n)
+	}
+	exit(code)
+}
