@@ -177,6 +177,42 @@ func TestACancelledWaiterGivesItsPlaceBack(t *testing.T) {
 	})
 }
 
+func TestAPlaceGivenUpDuringACooldownCountsNoTimeTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := perSecond(t, 8, func(c *Config) { c.Burst = time.Second })
+		l.TooFast("s", time.Minute)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- l.Take(ctx, "s", 4) }()
+		time.Sleep(time.Second)
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("cancelled: %v", err)
+		}
+		// 4/s from the end of the cooldown on: were the minute itself counted, all four could start at its end.
+		wantTake(t, l, "s", 4, time.Minute)
+	})
+}
+
+func TestAPlaceGivenUpAfterItsTimeIsGivenBackToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := perSecond(t, 8, func(c *Config) { c.Burst = time.Second })
+		b := l.buckets["s"]
+		l.mu.Lock()
+		place, err := l.reserve(t.Context(), b, 8)
+		l.mu.Unlock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The timer and ctx's end race on a busy machine: time has passed when the waiter gets to run.
+		time.Sleep(time.Second + time.Millisecond)
+		l.mu.Lock()
+		l.cancel(b, place)
+		l.mu.Unlock()
+		wantTake(t, l, "s", 8, 0)
+	})
+}
+
 func TestTooFastStopsTheAccountAndHalvesTheService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, err := New(Config{Limits: map[string]Rate{"single": {5, time.Second}, "bulk": {1, time.Second}}})
