@@ -1,0 +1,82 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// OutcomesSince calls fn with the Decom-Ledger header and the body of every outcome
+// of these sites stored at t or later, in order, up to the last one when it began.
+// The outbox skips at its start what is there (protocol.md section 7). fn's error
+// ends it and is returned as it is.
+func (c *Conn) OutcomesSince(ctx context.Context, t time.Time, sites []string, fn func(ledgerRef string, body []byte) error) error {
+	filters := make([]string, 0, len(sites))
+	for _, s := range sites {
+		filters = append(filters, outcomePrefix+s+".>")
+	}
+	return c.outcomes(ctx, filters, t, false, func(o StoredOutcome) error { return fn(o.Ledger, o.Body) })
+}
+
+// StoredOutcome is an outcome as DECOM_OUTCOMES has it.
+type StoredOutcome struct {
+	Site, Device string
+	EventID      string // Nats-Msg-Id
+	Ledger       string // ACCOUNT/seq/i
+	Seq          uint64
+	Time         time.Time
+	Body         []byte
+}
+
+// OutcomeFilter chooses outcomes. The zero value takes all that are stored now.
+type OutcomeFilter struct {
+	Site, Device string    // empty: any
+	Since        time.Time // zero: from the first one
+	Follow       bool      // go on with new ones until ctx ends or fn fails
+}
+
+// Outcomes calls fn for the outcomes that f chooses, in order. fn's error ends it
+// and is returned as it is.
+func (c *Conn) Outcomes(ctx context.Context, f OutcomeFilter, fn func(StoredOutcome) error) error {
+	filter := outcomePrefix + ">"
+	switch {
+	case f.Site != "" && f.Device != "":
+		filter = outcomePrefix + f.Site + "." + f.Device
+	case f.Site != "":
+		filter = outcomePrefix + f.Site + ".>"
+	case f.Device != "":
+		filter = outcomePrefix + "*." + f.Device
+	}
+	return c.outcomes(ctx, []string{filter}, f.Since, f.Follow, fn)
+}
+
+func (c *Conn) outcomes(ctx context.Context, filters []string, since time.Time, follow bool, fn func(StoredOutcome) error) error {
+	var end uint64 // last sequence of any filter
+	for _, f := range filters {
+		m, err := c.get(ctx, StreamOutcomes, getRequest{LastFor: f})
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return fail("read outcomes", f, err)
+		}
+		if err == nil && !m.Time.Before(since) {
+			end = max(end, m.Seq)
+		}
+	}
+	if end == 0 && !follow {
+		return nil
+	}
+	var own error
+	r := reading{c: c, stream: StreamOutcomes, filters: filters, since: since, visit: func(m *nats.Msg, meta *nats.MsgMetadata) bool {
+		site, device := source(m.Subject, outcomePrefix)
+		own = fn(StoredOutcome{
+			Site: site, Device: device, EventID: m.Header.Get(headerMsgID), Ledger: m.Header.Get(headerLedger),
+			Seq: meta.Sequence.Stream, Time: meta.Timestamp, Body: m.Data,
+		})
+		return own == nil && (follow || meta.Sequence.Stream < end)
+	}}
+	if err := r.run(ctx); err != nil {
+		return fail("read outcomes", "", err)
+	}
+	return own
+}

@@ -1,0 +1,235 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"decom/worker/scan"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// publishWindow is how many publishes of one call are out without an answer:
+// enough to keep the server busy, far below its own queue of 100,000.
+const publishWindow = 1000
+
+// maxNoStream is how often the publish of a scan that no stream took is tried again: a
+// server that has just started answers so for a moment. Outcomes are tried until the
+// context ends: where an outbox runs, the streams were there.
+const maxNoStream = 5
+
+// Ack says that a stream has stored a message.
+type Ack struct {
+	Seq       uint64
+	Duplicate bool // it was stored before under the same id; Seq is that one's
+}
+
+// Scan is one scan event to be published.
+type Scan struct {
+	Site, Device string
+	ID           string // Nats-Msg-Id; may be empty
+	Body         []byte
+}
+
+// Outcome is one outcome to be published.
+type Outcome struct {
+	Site, Device string
+	EventID      string // Nats-Msg-Id: one outcome per event within the stream's window
+	Ledger       string // ACCOUNT/seq/i, where the outcome stands on the ledger
+	Body         []byte
+}
+
+// PublishScan stores one scan and returns when the stream has it. An id already seen
+// within the stream's short window gives Duplicate: check it, another device may
+// have used the id. [ErrNoStream] when no stream captures the subject. When ctx
+// ends first the scan may or may not be stored: publish it again under the same id.
+func (c *Conn) PublishScan(ctx context.Context, site, device, id string, body []byte) (Ack, error) {
+	acks, err := c.PublishScans(ctx, []Scan{{Site: site, Device: device, ID: id, Body: body}})
+	if len(acks) == 0 {
+		return Ack{}, err
+	}
+	return acks[0], err
+}
+
+// PublishScans stores scans, many at once, and returns when the stream has them all.
+// They are stored in order unless an answer is lost and one has to be repeated. acks has one entry per scan; Seq 0 says that this one is not known to
+// be stored, and the error why.
+func (c *Conn) PublishScans(ctx context.Context, scans []Scan) (acks []Ack, err error) {
+	msgs := make([]*nats.Msg, len(scans))
+	for i, s := range scans {
+		if !scan.ValidToken(s.Site) || !scan.ValidToken(s.Device) {
+			return nil, fail("publish", "", fmt.Errorf("%q/%q is not a site and a device: 1 to 64 of A-Z a-z 0-9 _ -", s.Site, s.Device))
+		}
+		msgs[i] = &nats.Msg{Subject: scanPrefix + s.Site + "." + s.Device, Data: s.Body, Header: nats.Header{}}
+		if s.ID != "" {
+			msgs[i].Header[headerMsgID] = []string{s.ID}
+		}
+	}
+	return c.publishAll(ctx, StreamScans, msgs)
+}
+
+// PublishOutcome stores one outcome; see PublishOutcomes.
+func (c *Conn) PublishOutcome(ctx context.Context, site, device, eventID, ledgerRef string, body []byte) (duplicate bool, err error) {
+	acks, err := c.PublishOutcomes(ctx, []Outcome{{Site: site, Device: device, EventID: eventID, Ledger: ledgerRef, Body: body}})
+	if err != nil {
+		return false, err
+	}
+	return acks[0].Duplicate, nil
+}
+
+// PublishOutcomes stores outcomes, many at once, and returns when the stream has them
+// all, or ctx ends; in order unless an answer is lost and one has to be repeated. Publishing again is harmless within the stream's
+// window of one hour; beyond it the outbox reads back what is there.
+func (c *Conn) PublishOutcomes(ctx context.Context, outcomes []Outcome) (acks []Ack, err error) {
+	msgs := make([]*nats.Msg, len(outcomes))
+	for i, o := range outcomes {
+		msgs[i] = &nats.Msg{Subject: outcomePrefix + o.Site + "." + o.Device, Data: o.Body, Header: nats.Header{
+			headerMsgID: {o.EventID}, headerLedger: {o.Ledger},
+		}}
+	}
+	return c.publishAll(ctx, StreamOutcomes, msgs)
+}
+
+// publishing is one publishAll: a window of messages out, their answers on one inbox.
+// jetstream's PublishAsync makes a future, a token and a subject per message
+// (limits.md section 2: half of what it costs the client).
+type publishing struct {
+	c      *Conn
+	stream string
+	msgs   []*nats.Msg
+	acks   []Ack
+	errs   []error // final refusals, by message
+	tries  []int   // answers "no stream", by message
+	inbox  string
+	sub    *nats.Subscription
+}
+
+// publishAll publishes msgs in order and waits for every answer. Publishes whose
+// answer is lost are repeated: the receivers of both streams bear repetition.
+func (c *Conn) publishAll(ctx context.Context, stream string, msgs []*nats.Msg) ([]Ack, error) {
+	if len(msgs) == 0 {
+		return nil, nil
+	}
+	p := &publishing{
+		c: c, stream: stream, msgs: msgs, acks: make([]Ack, len(msgs)), errs: make([]error, len(msgs)),
+		tries: make([]int, len(msgs)), inbox: c.nc.NewInbox(),
+	}
+	var err error
+	if p.sub, err = c.nc.SubscribeSync(p.inbox + ".*"); err != nil {
+		return p.acks, fail("publish", stream, err)
+	}
+	defer func() { _ = p.sub.Unsubscribe() }()
+	if err := p.sub.SetPendingLimits(-1, -1); err != nil {
+		return p.acks, fail("publish", stream, err)
+	}
+	todo := make([]int, len(msgs))
+	for i := range msgs {
+		todo[i] = i
+	}
+	for back := (pause{}); len(todo) > 0; {
+		if err := p.round(ctx, todo); err != nil {
+			return p.acks, fail("publish", stream, err)
+		}
+		if todo = p.left(todo); len(todo) == 0 {
+			break
+		}
+		if err := back.wait(ctx); err != nil {
+			return p.acks, fail("publish", stream, fmt.Errorf("%d of %d not known to be stored: %w", len(todo), len(msgs), err))
+		}
+	}
+	return p.acks, fail("publish", stream, errors.Join(p.errs...))
+}
+
+// left returns what has neither an ack nor a final refusal.
+func (p *publishing) left(todo []int) []int {
+	left := todo[:0]
+	for _, i := range todo {
+		if p.acks[i].Seq == 0 && p.errs[i] == nil {
+			left = append(left, i)
+		}
+	}
+	return left
+}
+
+// round publishes todo once and takes answers until all came or the server is
+// silent for one answer's time.
+func (p *publishing) round(ctx context.Context, todo []int) error {
+	sent, answered := 0, 0
+	for answered < len(todo) {
+		for sent < len(todo) && sent-answered < publishWindow {
+			i := todo[sent]
+			p.msgs[i].Reply = p.inbox + "." + strconv.Itoa(i)
+			if err := p.c.nc.PublishMsg(p.msgs[i]); err != nil {
+				switch fateOf(err) {
+				case fateRefused:
+					p.errs[i] = err
+					if errors.Is(err, nats.ErrConnectionClosed) {
+						return err
+					}
+					answered++
+				default: // disconnected: later
+					return nil
+				}
+			}
+			sent++
+		}
+		if answered == len(todo) {
+			return nil
+		}
+		msg, err := p.sub.NextMsg(0)
+		if err != nil {
+			one, cancel := context.WithTimeout(ctx, p.c.cfg.AnswerWait)
+			msg, err = p.sub.NextMsgWithContext(one)
+			cancel()
+		}
+		switch {
+		case err == nil:
+			if p.take(msg) {
+				answered++
+			}
+		case passing(err), ctx.Err() != nil:
+			return nil
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// take reads one answer; false when it is a late one to a publish answered before.
+func (p *publishing) take(msg *nats.Msg) bool {
+	i, err := strconv.Atoi(strings.TrimPrefix(msg.Subject, p.inbox+"."))
+	if err != nil || i < 0 || i >= len(p.msgs) || p.acks[i].Seq != 0 || p.errs[i] != nil {
+		return false
+	}
+	if len(msg.Data) == 0 && msg.Header.Get("Status") == "503" {
+		if p.tries[i]++; p.tries[i] > maxNoStream && p.stream == StreamScans {
+			p.errs[i] = fmt.Errorf("%w: %s is captured by no stream of this server; create them with: decom setup", ErrNoStream, p.msgs[i].Subject)
+		}
+		return true
+	}
+	var a struct {
+		Stream    string              `json:"stream"`
+		Seq       uint64              `json:"seq"`
+		Duplicate bool                `json:"duplicate"`
+		Error     *jetstream.APIError `json:"error"`
+	}
+	switch err := json.Unmarshal(msg.Data, &a); {
+	case err != nil:
+		p.errs[i] = fmt.Errorf("the answer to a publish cannot be read: %w", err)
+	case a.Error != nil:
+		if fateOf(a.Error) != fateNotNow {
+			p.errs[i] = fmt.Errorf("%s refused it: %w", p.stream, a.Error)
+		}
+	case a.Stream != p.stream:
+		p.errs[i] = fmt.Errorf("%w: stream %s took %s, where %s should be", ErrNoStream, a.Stream, p.msgs[i].Subject, p.stream)
+	default:
+		p.acks[i] = Ack{Seq: a.Seq, Duplicate: a.Duplicate}
+	}
+	return true
+}

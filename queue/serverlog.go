@@ -1,0 +1,26 @@
+package queue
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+// serverLog passes on what the embedded server warns of and drops its chatter.
+// It replaces the server's own logger, whose Fatalf ends the process.
+type serverLog struct {
+	tell  func(level, text string)
+	fatal atomic.Pointer[string]
+}
+
+func (l *serverLog) Noticef(string, ...any) {}
+func (l *serverLog) Debugf(string, ...any)  {}
+func (l *serverLog) Tracef(string, ...any)  {}
+
+func (l *serverLog) Warnf(format string, a ...any)  { l.tell("warn", fmt.Sprintf(format, a...)) }
+func (l *serverLog) Errorf(format string, a ...any) { l.tell("error", fmt.Sprintf(format, a...)) }
+
+func (l *serverLog) Fatalf(format string, a ...any) {
+	text := fmt.Sprintf(format, a...)
+	l.fatal.CompareAndSwap(nil, &text)
+	l.tell("error", text)
+}

@@ -1,0 +1,132 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// TrimAge is how late scans are trimmed behind their consumer (protocol.md section 2).
+const TrimAge = 7 * 24 * time.Hour
+
+// Unrouted counts the scans in the stream, by site, that no account names. They stay
+// there until an account does. One request to the server per 100,000 devices.
+func (c *Conn) Unrouted(ctx context.Context, accounts []Account) (map[string]uint64, error) {
+	routed := map[string]bool{}
+	for _, a := range accounts {
+		for _, s := range a.Sites {
+			routed[s] = true
+		}
+	}
+	info, err := again(ctx, c.cfg.AnswerWait, func(ctx context.Context) (*jetstream.StreamInfo, error) {
+		stream, err := c.js.Stream(ctx, StreamScans)
+		if err != nil {
+			return nil, err
+		}
+		return stream.Info(ctx, jetstream.WithSubjectFilter(scanPrefix+">"))
+	})
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		err = notSetUp("stream " + StreamScans)
+	}
+	if err != nil {
+		return nil, fail("count unrouted scans", StreamScans, err)
+	}
+	counts := map[string]uint64{}
+	for subject, n := range info.State.Subjects {
+		if site, _ := source(subject, scanPrefix); !routed[site] {
+			counts[site] += n
+		}
+	}
+	return counts, nil
+}
+
+// Trim deletes, site by site, the scans that are older than age and that the consumer
+// of the site's account has acked, with everything before them (protocol.md section
+// 2). A site that no account names is never touched, nor is one that the account's
+// consumer does not serve yet.
+func (c *Conn) Trim(ctx context.Context, accounts []Account, age time.Duration) error {
+	limit, err := c.firstSince(ctx, time.Now().Add(-age))
+	if err != nil {
+		return fail("trim", StreamScans, err)
+	}
+	var errs []error
+	for _, a := range accounts {
+		errs = append(errs, fail("trim", scansConsumer(a.Name), c.trimAccount(ctx, a, limit)))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Conn) trimAccount(ctx context.Context, a Account, limit uint64) error {
+	info, err := again(ctx, c.cfg.AnswerWait, func(ctx context.Context) (*jetstream.ConsumerInfo, error) {
+		return c.consumerInfo(ctx, StreamScans, scansConsumer(a.Name))
+	})
+	if err != nil {
+		return err
+	}
+	limit = min(limit, info.AckFloor.Stream+1)
+	if limit <= 1 {
+		return nil
+	}
+	for _, f := range filtersOf(info.Config) {
+		if site := siteOf(f); site == "" || !slices.Contains(a.Sites, site) {
+			continue
+		}
+		_, err := again(ctx, c.cfg.AnswerWait, func(ctx context.Context) (struct{}, error) {
+			stream, err := c.js.Stream(ctx, StreamScans)
+			if err != nil {
+				return struct{}{}, err
+			}
+			return struct{}{}, stream.Purge(ctx, jetstream.WithPurgeSubject(f), jetstream.WithPurgeSequence(limit))
+		})
+		if err != nil {
+			return fmt.Errorf("%s: %w", f, err)
+		}
+	}
+	return nil
+}
+
+// firstSince returns the sequence of the first scan stored at t or later, one past the
+// end when there is none.
+func (c *Conn) firstSince(ctx context.Context, t time.Time) (uint64, error) {
+	m, err := c.get(ctx, StreamScans, getRequest{Start: &t, NextFor: scanPrefix + ">"})
+	if err == nil {
+		return m.Seq, nil
+	}
+	if !errors.Is(err, ErrNotFound) {
+		return 0, err
+	}
+	last, err := c.get(ctx, StreamScans, getRequest{LastFor: scanPrefix + ">"})
+	if errors.Is(err, ErrNotFound) {
+		return 1, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return last.Seq + 1, nil
+}
+
+// ResetScans sets the account's consumer back, so that every scan stored at t or later
+// is delivered again (protocol.md section 9, resume after ledger loss). It never
+// sets it forward: what is not acked stays to be delivered.
+func (c *Conn) ResetScans(ctx context.Context, account string, t time.Time) error {
+	name := scansConsumer(account)
+	seq, err := c.firstSince(ctx, t)
+	if err != nil {
+		return fail("reset", name, err)
+	}
+	info, err := again(ctx, c.cfg.AnswerWait, func(ctx context.Context) (*jetstream.ConsumerInfo, error) {
+		return c.consumerInfo(ctx, StreamScans, name)
+	})
+	if err != nil {
+		return fail("reset", name, err)
+	}
+	seq = min(seq, info.AckFloor.Stream+1)
+	_, err = again(ctx, c.cfg.AnswerWait, func(ctx context.Context) (*jetstream.ConsumerResetResponse, error) {
+		return c.js.ResetConsumerToSequence(ctx, StreamScans, name, seq)
+	})
+	return fail("reset", name, err)
+}
