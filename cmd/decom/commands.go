@@ -6,6 +6,9 @@ import "github.com/spf13/cobra"
 // that is not built yet is not here.
 func commands() []func(*app) *cobra.Command {
 	return []func(*app) *cobra.Command{
+		newPublishCommand,
+		newSetupCommand,
+		newExplainCommand,
 		newConfigCommand,
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"strconv"
 
+	"decom/ratelimit"
 	"decom/worker/scan"
 )
 
@@ -75,7 +76,7 @@ func (k *checker) account(prefix string, a *Account) {
 	}
 	k.word(prefix+"mode", a.Mode, "single", "bulk", "mixed", "auto")
 	for _, it := range []struct{ key, text string }{{"single", a.Limits.Single}, {"bulk", a.Limits.Bulk}} {
-		if err := checkRate(it.text); err != nil {
+		if _, err := ratelimit.ParseRate(it.text); err != nil {
 			k.bad(prefix+"limits."+it.key, "%v", err)
 		}
 	}

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"decom/worker"
+	"decom/worker/scan"
+)
+
+// publishFlags are the flags of decom publish.
+type publishFlags struct {
+	site, device string
+	op, entry    string
+	at           string
+	csv          bool
+	dryRun       bool
+	json         bool
+}
+
+const publishLong = `Read scans from FILE or standard input, a line each, and store them in the queue.
+
+A line that starts with { is a JSON scan event, with " a JSON string that holds
+the text of the data carrier; a .csv file (or --csv) is a table whose first line
+names its columns; any other line is the raw text of a data carrier.
+
+A line is reported stored only after the stream's acknowledgement. A line that is
+no event is reported and does not stop the others; the exit code is then 1. Scans
+that cannot be read are stored, too: their outcome says why they are rejected.
+
+Lines without "at" and "id" get both. The lines of a file count as scanned when
+the file was last written, so that publishing the unchanged file again gives the
+same ids and changes nothing; lines from a pipe, and what asks or takes back
+(verify, undo_*), count as scanned now. --at TIME sets the time of the first line.`
+
+func newPublishCommand(a *app) *cobra.Command {
+	var f publishFlags
+	c := &cobra.Command{
+		Use:   "publish [FILE]",
+		Short: "Store scans from a file or standard input in the queue",
+		Long:  publishLong,
+		Args:  cobra.MaximumNArgs(1),
+		RunE:  func(c *cobra.Command, args []string) error { return a.publish(c.Context(), f, args) },
+	}
+	c.Flags().StringVar(&f.site, "site", "", "site that the scans come from")
+	c.Flags().StringVar(&f.device, "device", "", "device that the scans come from")
+	c.Flags().StringVar(&f.op, "op", "", "operation of lines that name none (default supply)")
+	c.Flags().StringVar(&f.entry, "entry", "", "scanned or manual, for lines that do not say (default scanned)")
+	c.Flags().StringVar(&f.at, "at", "", "time of the first line, RFC 3339, for lines without one")
+	c.Flags().BoolVar(&f.csv, "csv", false, "the input is CSV, whatever its name")
+	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "only tell how each line reads; needs no server")
+	c.Flags().BoolVar(&f.json, "json", false, "report a JSON object a line")
+	return c
+}
+
+func (a *app) publish(ctx context.Context, f publishFlags, args []string) error {
+	d, err := f.defaults()
+	if err != nil {
+		return err
+	}
+	name := "-"
+	if len(args) > 0 {
+		name = args[0]
+	}
+	in, closeInput, err := a.openInput(name, f, &d)
+	if err != nil {
+		return err
+	}
+	defer closeInput()
+	if f.dryRun {
+		return a.publishDry(in, &d, f.json)
+	}
+	// A configuration that does not hold, or a server that is down, is told
+	// before the first line is read.
+	c, err := a.loadConfig(needQueue)
+	if err != nil {
+		return err
+	}
+	send, closeQueue, err := a.openSender(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer closeQueue()
+	p := publisher{app: a, json: f.json, send: send}
+	return p.run(ctx, in, &d)
+}
+
+// defaults checks the flags.
+func (f *publishFlags) defaults() (defaults, error) {
+	d := defaults{site: f.site, device: f.device, op: f.op, entry: f.entry}
+	for _, it := range []struct{ flag, value string }{{"--site", f.site}, {"--device", f.device}} {
+		switch {
+		case it.value == "" && f.dryRun:
+		case it.value == "" && f.csv: // the table may have the column
+		case it.value == "":
+			return d, usagef("%s is missing: it says where the scans come from", it.flag)
+		case !scan.ValidToken(it.value):
+			return d, usagef("%s %q must be 1 to 64 of A-Z a-z 0-9 _ -", it.flag, it.value)
+		}
+	}
+	if _, err := scan.ParseOp(f.op); err != nil {
+		return d, usagef("--op %s: there are %s", f.op, opList())
+	}
+	if f.entry != "" && f.entry != string(scan.Scanned) && f.entry != string(scan.Manual) {
+		return d, usagef("--entry %s: there are scanned and manual", f.entry)
+	}
+	if f.at != "" {
+		at, err := time.Parse(time.RFC3339Nano, f.at)
+		if err != nil || at.After(time.Now()) {
+			return d, usagef("--at %s: wants a past time as 2026-11-22T10:15:30Z", f.at)
+		}
+		d.clock.base = at
+	}
+	return d, nil
+}
+
+func opList() string {
+	names := []string{}
+	for _, op := range scan.Ops() {
+		names = append(names, op.String())
+	}
+	return strings.Join(names, ", ")
+}
+
+// openInput opens FILE ("-" is standard input) and settles the lines' clock.
+func (a *app) openInput(name string, f publishFlags, d *defaults) (input, func(), error) {
+	r, closeInput := a.stdin, func() {}
+	if name != "-" {
+		file, err := os.Open(name)
+		if err != nil {
+			return nil, nil, errors.New(plainFileError(err))
+		}
+		r, closeInput = file, func() { _ = file.Close() } // only read
+	}
+	file, _ := r.(*os.File)
+	var err error
+	if d.clock, err = newLineClock(d.clock.base, file); err != nil {
+		closeInput()
+		return nil, nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	if f.csv || strings.HasSuffix(strings.ToLower(name), ".csv") {
+		c, err := newCSVReader(r)
+		if err != nil {
+			closeInput()
+			return nil, nil, err
+		}
+		return c, closeInput, nil
+	}
+	return newLineReader(r), closeInput, nil
+}
+
+// dryLine is what --dry-run --json prints for a line (contract.md section 1).
+type dryLine struct {
+	Line     int        `json:"line"`
+	OK       bool       `json:"ok"`
+	Pack     *scan.Pack `json:"pack,omitempty"`
+	Repaired *bool      `json:"repaired,omitempty"`
+	Result   string     `json:"result,omitempty"`
+	Reason   string     `json:"reason,omitempty"`
+	Offset   *int       `json:"offset,omitempty"`
+	Message  *scan.Text `json:"message,omitempty"`
+
+	detail string // for people
+}
+
+// publishDry tells how each line reads. A rejected line is an answer, not a
+// failure: the exit code stays 0.
+func (a *app) publishDry(in input, d *defaults, asJSON bool) error {
+	enc := json.NewEncoder(a.stdout)
+	enc.SetEscapeHTML(false)
+	for {
+		e, err := in.next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read the input: %w", err)
+		}
+		out := dryRead(e, d, time.Now())
+		if asJSON {
+			err = enc.Encode(out)
+		} else {
+			_, err = fmt.Fprintln(a.stdout, out.human(a.lang))
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// dryRead reads one line as the worker will.
+func dryRead(e entry, d *defaults, now time.Time) dryLine {
+	ev, err := d.complete(e)
+	if m, ok := errors.AsType[*scan.Malformed](err); ok {
+		return rejectedLine(e.line, ev.decoded.Op, &worker.Rejection{Reason: scan.MalformedScan}, m.Error())
+	}
+	if err != nil {
+		return rejectedLine(e.line, ev.decoded.Op, &worker.Rejection{Reason: scan.MalformedScan}, err.Error())
+	}
+	r, rejection := worker.Read(ev.decoded, now)
+	if rejection != nil && importForm(e.text) {
+		_, rejection = worker.ReadImport(e.text, now) // its reason is the one that helps
+	}
+	if rejection != nil {
+		return rejectedLine(e.line, ev.decoded.Op, rejection, "")
+	}
+	return dryLine{Line: e.line, OK: true, Pack: &r.Pack, Repaired: new(r.Repaired)}
+}
+
+func rejectedLine(line int, op scan.Op, r *worker.Rejection, detail string) dryLine {
+	text := scan.Message(op, scan.Rejected, r.Reason)
+	for _, part := range []string{r.Field, r.Layout} {
+		if part != "" {
+			detail = part
+		}
+	}
+	return dryLine{
+		Line: line, Result: string(scan.Rejected), Reason: string(r.Reason), Offset: new(r.Offset), Message: &text, detail: detail,
+	}
+}
+
+// human is the line for people; who looks at a dry run needs the serial.
+func (l dryLine) human(lang language) string {
+	if !l.OK {
+		s := fmt.Sprintf("%6d  %s  %s @%d  %s", l.Line, l.Result, l.Reason, *l.Offset, lang.of(*l.Message))
+		if l.detail != "" {
+			s += " (" + l.detail + ")"
+		}
+		return s
+	}
+	s := fmt.Sprintf("%6d  ok  %s %s  %s  %s  %s", l.Line, l.Pack.Scheme(), l.Pack.Code(), l.Pack.Serial(), l.Pack.Batch(), l.Pack.Expiry())
+	if *l.Repaired {
+		s += lang.of(scan.Text{FR: "  (clavier réparé)", EN: "  (keyboard repaired)"})
+	}
+	return s
+}

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"decom/worker/scan"
+)
+
+const (
+	// answerTime bounds the wait for the acknowledgements of one batch. The queue
+	// retries inside it; after it a line counts as not stored, whatever became of
+	// it: its id makes publishing it again harmless.
+	answerTime = 30 * time.Second
+	// sendBatch is how many lines are out at once; a pipe that gives fewer is not
+	// waited for.
+	sendBatch = 256
+)
+
+// sendFunc stores events in order and returns after the stream's
+// acknowledgements, one an event; seq 0 = not known to be stored, see the error.
+type sendFunc func(context.Context, []event) ([]ack, error)
+
+// ack is the stream's acknowledgement.
+type ack struct {
+	seq       uint64
+	duplicate bool // the stream had this id already
+}
+
+// publisher stores lines in the order of the input.
+type publisher struct {
+	*app
+	json bool
+	send sendFunc
+
+	stored, again, failed int
+}
+
+// sentLine is what --json prints for a line that was published, or could not be.
+type sentLine struct {
+	Line      int    `json:"line"`
+	OK        bool   `json:"ok"`
+	ID        string `json:"id,omitempty"`
+	Seq       uint64 `json:"seq,omitempty"`
+	Duplicate bool   `json:"duplicate,omitempty"`
+	Error     string `json:"error,omitempty"`
+}
+
+// run publishes everything, reports each line and sums up. A line that fails
+// does not stop the others; a queue that does not answer does, because every
+// further line would wait as long.
+func (p *publisher) run(ctx context.Context, in input, d *defaults) error {
+	defer p.sum()
+	var batch []pending
+	for {
+		e, err := in.next()
+		if err != nil {
+			if ferr := p.flush(ctx, batch); ferr != nil || !errors.Is(err, io.EOF) {
+				return cmp.Or(ferr, fmt.Errorf("read the input: %w", err))
+			}
+			break
+		}
+		if e.empty() {
+			continue
+		}
+		ev, err := d.complete(e)
+		if err == nil {
+			err = checkSource(ev)
+		}
+		batch = append(batch, pending{ev, err})
+		if len(batch) >= sendBatch || !in.ready() {
+			if err := p.flush(ctx, batch); err != nil {
+				return err
+			}
+			batch = batch[:0]
+		}
+	}
+	if p.failed > 0 {
+		return fmt.Errorf("%d of %d lines were not stored", p.failed, p.failed+p.stored+p.again)
+	}
+	return nil
+}
+
+// empty says that the line holds nothing: it is no scan.
+func (e *entry) empty() bool {
+	return e.fault == nil && len(e.object) == 1 && string(e.object["scan"]) == `""`
+}
+
+func checkSource(ev event) error {
+	for _, token := range []string{ev.site, ev.device} {
+		if !scan.ValidToken(token) {
+			return fmt.Errorf("site and device must be 1 to 64 of A-Z a-z 0-9 _ -, not %q", token)
+		}
+	}
+	return nil
+}
+
+// pending is a line that waits for its batch: an event, or why it is none.
+type pending struct {
+	event
+	fault error
+}
+
+// flush publishes a batch and reports its lines in order. Its error ends the run.
+func (p *publisher) flush(ctx context.Context, batch []pending) error {
+	var events []event
+	for _, l := range batch {
+		if l.fault == nil {
+			events = append(events, l.event)
+		}
+	}
+	batchCtx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	var acks []ack
+	var err error
+	if len(events) > 0 {
+		acks, err = p.send(batchCtx, events)
+	}
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	lost := 0 // first line that should be stored and is not
+	for _, l := range batch {
+		out := sentLine{Line: l.line, ID: l.id}
+		switch {
+		case l.fault != nil:
+			out.ID, out.Error = "", l.fault.Error()
+		case len(acks) > 0 && acks[0].seq > 0:
+			out.OK, out.Seq, out.Duplicate = true, acks[0].seq, acks[0].duplicate
+		default:
+			out.Error = fmt.Sprint(cmp.Or(err, errors.New("the stream did not acknowledge it")))
+			lost = cmp.Or(lost, l.line)
+		}
+		if l.fault == nil && len(acks) > 0 {
+			acks = acks[1:]
+		}
+		if err := p.report(out); err != nil {
+			return err
+		}
+	}
+	if batchCtx.Err() != nil && lost > 0 {
+		return fmt.Errorf("stopped at line %d: %w; what is stored already does no harm when it is published again", lost, err)
+	}
+	return nil
+}
+
+// report counts a line and tells about it: every line with --json, failures
+// otherwise. The error is that of writing.
+func (p *publisher) report(l sentLine) error {
+	switch {
+	case !l.OK:
+		p.failed++
+	case l.Duplicate:
+		p.again++
+	default:
+		p.stored++
+	}
+	if p.json {
+		return json.NewEncoder(p.stdout).Encode(l)
+	}
+	if !l.OK {
+		format := p.lang.of(scan.Text{FR: "ligne %d : non enregistrée : %s\n", EN: "line %d: not stored: %s\n"})
+		_, err := fmt.Fprintf(p.stderr, format, l.Line, l.Error)
+		return err
+	}
+	return nil
+}
+
+func (p *publisher) sum() {
+	if p.json {
+		return
+	}
+	p.sayf("%d enregistrées, %d déjà là, %d non enregistrées", "%d stored, %d there already, %d not stored", p.stored, p.again, p.failed)
+}
