@@ -1,10 +1,15 @@
 package main
 
 import (
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
+	"time"
 
+	"decom/nmvs"
 	"decom/ratelimit"
 	"decom/worker/scan"
 )
@@ -100,11 +105,11 @@ func (k *checker) login(prefix string, a *Account) {
 		k.bad(prefix+"user_id", "is missing")
 	}
 	before := len(k.problems)
-	k.secret(prefix+"password", &a.Password, prefix+"password_file", a.PasswordFile)
-	if a.Password == "" && len(k.problems) == before {
+	k.secret(prefix+"password", &a.Password, prefix+"password_file", &a.PasswordFile)
+	if a.Password == "" && a.PasswordFile == "" && len(k.problems) == before {
 		k.bad(prefix+"password_file", "is missing: give password_file, or the password by environment")
 	}
-	k.secret(prefix+"passphrase", &a.Passphrase, prefix+"passphrase_file", a.PassphraseFile)
+	k.secret(prefix+"passphrase", &a.Passphrase, prefix+"passphrase_file", &a.PassphraseFile)
 	e := k.c.NMVS.Endpoints
 	if a.Mode == "bulk" && e.Bulk == "" || a.Mode == "mixed" && e.Mixed == "" {
 		k.bad(prefix+"mode", "%s needs nmvs.endpoints.%s", a.Mode, a.Mode)
@@ -145,10 +150,40 @@ func (k *checker) certificate(prefix string, a *Account, open bool) {
 	if pem {
 		key = "certificate_file"
 	}
-	if err := checkCertificate(a, k.c.NMVS.CA); err != nil {
+	if err := k.usable(prefix, a); err != nil {
 		k.bad(prefix+key, "%v", err)
 	}
 }
+
+// usable opens the certificate as the client will, and looks at what TLS would
+// refuse only when NMVS answers.
+func (k *checker) usable(prefix string, a *Account) error {
+	cert, err := nmvs.LoadCertificate(a.certConfig())
+	if err != nil {
+		return err
+	}
+	current, err := cert.Current()
+	if err != nil {
+		return err
+	}
+	leaf, now := current.Leaf, time.Now()
+	switch {
+	case now.Before(leaf.NotBefore):
+		return fmt.Errorf("the certificate is not valid before %s", leaf.NotBefore.UTC().Format(time.RFC3339))
+	case len(leaf.ExtKeyUsage) > 0 && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth) &&
+		!slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny):
+		return errors.New("this certificate is not for clients (a server's, perhaps): NMVS will refuse it")
+	case leaf.IsCA:
+		return errors.New("this is an authority's certificate, not the account's")
+	case leaf.NotAfter.Before(now.Add(expirySoon)):
+		k.warn("%scertificate ends on %s: renew it", prefix, leaf.NotAfter.UTC().Format(time.DateOnly))
+	}
+	return nil
+}
+
+// expirySoon is when a certificate's end is worth a warning: renewal at France
+// MVO takes days.
+const expirySoon = 30 * 24 * time.Hour
 
 // alphanumeric is the alphabet of NMVS's login names (nmvs-interface.md 1.1).
 func alphanumeric(s string, least, most int) bool {

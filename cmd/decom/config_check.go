@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net"
@@ -82,29 +83,34 @@ func (k *checker) file(key, name string) bool {
 	return true
 }
 
-// secret settles a value that may stand in the configuration or in a file. A
-// later layer wins over an earlier one; twice in one layer is a contradiction.
-func (k *checker) secret(key string, inline *string, fileKey, file string) {
+// secret settles a value that may stand in the configuration or in a file: one
+// of inline and file is empty afterwards. A later layer wins over an earlier one;
+// twice in the configuration file is a contradiction. The secret's file stays
+// the place to read, because it may change while the process runs.
+func (k *checker) secret(key string, inline *string, fileKey string, file *string) {
 	origin := k.c.src.origin
 	switch {
-	case *inline != "" && origin[key] == "":
+	case *inline == "" || *file == "":
+	case origin[key] == "" && origin[fileKey] == "":
+		k.bad(fileKey, "is given beside %s: give one of them", key)
+		return
+	case origin[key] == "":
+		*inline = ""
+	default:
+		*file = "" // by environment or --set: the nearest to the secret itself wins
+	}
+	switch {
+	case *inline == "":
+	case origin[key] == "":
 		k.warn("%s stands in the configuration file; use %s or the environment in production", key, fileKey[strings.LastIndexByte(fileKey, '.')+1:])
-		if file != "" && origin[fileKey] == "" {
-			k.bad(fileKey, "is given beside %s: give one of them", key)
-			return
-		}
-	case *inline != "" && strings.HasPrefix(origin[key], "--set"):
+	case origin[key] == "--set":
 		k.warn("%s was given by --set: other users of this machine can read command lines", key)
 	}
-	if file == "" || *inline != "" && origin[key] != "" {
-		return
+	if *file != "" {
+		if _, err := readSecret(*file); err != nil {
+			k.bad(fileKey, "%s", plainFileError(err))
+		}
 	}
-	text, err := readSecret(file)
-	if err != nil {
-		k.bad(fileKey, "%s", plainFileError(err))
-		return
-	}
-	*inline = text
 }
 
 func (k *checker) nats() {
@@ -120,6 +126,9 @@ func (k *checker) nats() {
 	}
 	if n.Replicas < 1 || n.Replicas > 5 || n.Replicas%2 == 0 {
 		k.bad("nats.replicas", "%d: streams have 1, 3 or 5 replicas", n.Replicas)
+	}
+	if n.Replicas > 1 && n.URL == "" {
+		k.bad("nats.replicas", "%d: the embedded server keeps one copy; give nats.url", n.Replicas)
 	}
 	logins := 0
 	for _, given := range []string{n.Creds, n.NKey, n.User} {
@@ -142,7 +151,7 @@ func (k *checker) nats() {
 	k.file("nats.creds", strings.TrimPrefix(n.Creds, "nkey:"))
 	k.file("nats.nkey", n.NKey)
 	k.file("nats.ca", n.CA)
-	k.secret("nats.password", &n.Password, "nats.password_file", n.PasswordFile)
+	k.secret("nats.password", &n.Password, "nats.password_file", &n.PasswordFile)
 }
 
 func (k *checker) redis() {
@@ -168,7 +177,7 @@ func (k *checker) redis() {
 		k.bad("redis.master", "needs the Sentinels in redis.addrs")
 	}
 	if k.need&needStore != 0 {
-		k.secret("redis.password", &r.Password, "redis.password_file", r.PasswordFile)
+		k.secret("redis.password", &r.Password, "redis.password_file", &r.PasswordFile)
 	}
 }
 
@@ -193,7 +202,11 @@ func (k *checker) nmvs() {
 	if e.Single == "" {
 		k.bad("nmvs.endpoints.single", "is missing: every account verifies through the single service")
 	}
-	k.file("nmvs.ca", n.CA)
+	if k.file("nmvs.ca", n.CA) {
+		if pem, err := os.ReadFile(n.CA); err != nil || !x509.NewCertPool().AppendCertsFromPEM(pem) {
+			k.bad("nmvs.ca", "%s holds no PEM certificate", n.CA)
+		}
+	}
 }
 
 // protocol checks one set of parameters; prefix is where it stands.

@@ -45,7 +45,7 @@ func (a *app) setup(ctx context.Context, dryRun, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	conn, err := connectQueue(ctx, c.queueConfig())
+	conn, err := c.connectQueue(ctx)
 	if err != nil {
 		return err
 	}
