@@ -55,7 +55,7 @@ func parse(text string, opt gs1.Options) (Reading, *Rejection) {
 		}
 		return Reading{}, &Rejection{Reason: scan.MalformedScan}
 	}
-	return reading(res.UI, res.Repaired, res.NHRN)
+	return newReading(res.UI, res.Repaired, res.NHRN)
 }
 
 func readFields(f *scan.Fields) (Reading, *Rejection) {
@@ -67,10 +67,10 @@ func readFields(f *scan.Fields) (Reading, *Rejection) {
 	if reason, field := gs1.Check(ui); field != "" {
 		return Reading{}, &Rejection{Reason: scan.Reason(reason.String()), Field: "pack." + field}
 	}
-	return reading(ui, false, "")
+	return newReading(ui, false, "")
 }
 
-func reading(ui gs1.UI, repaired bool, nhrn string) (Reading, *Rejection) {
+func newReading(ui gs1.UI, repaired bool, nhrn string) (Reading, *Rejection) {
 	p, err := scan.NewPack(scan.Scheme(ui.Scheme.String()), ui.Code, ui.Serial, ui.Batch, ui.Expiry)
 	if err != nil { // gs1 is at least as strict; a difference is a bug that must not reach NMVS
 		return Reading{}, &Rejection{Reason: scan.MalformedScan}

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"maps"
 	"time"
 
 	"decom/worker/scan"
@@ -18,6 +19,23 @@ type Index struct {
 	Due    map[scan.PackID]int64 // pack -> not before, milliseconds; -1 = no longer due
 	Parked map[scan.PackID]bool  // pack -> waits for a person (true), no longer (false)
 	Halt   *Fact                 // the account's last halt or resume in the record
+}
+
+// NewIndex returns an index without changes.
+func NewIndex() Index {
+	return Index{Open: map[uint64]int{}, Due: map[scan.PackID]int64{}, Parked: map[scan.PackID]bool{}}
+}
+
+// Merge adds the changes of the record that follows.
+func (x *Index) Merge(next Index) {
+	for seq, n := range next.Open {
+		x.Open[seq] += n
+	}
+	maps.Copy(x.Due, next.Due)
+	maps.Copy(x.Parked, next.Parked)
+	if next.Halt != nil {
+		x.Halt = next.Halt
+	}
 }
 
 // Touched returns the packs whose states [Fold] needs, each once.
@@ -54,9 +72,7 @@ func (r *Record) Touched() []scan.PackID {
 // the same result in every process. An error means that the record cannot have
 // been written by this program; the account must halt.
 func Fold(seq uint64, r *Record, states States) (Index, error) {
-	f := folder{seq: seq, states: states, at: recordTime(r.At), idx: Index{
-		Open: map[uint64]int{}, Due: map[scan.PackID]int64{}, Parked: map[scan.PackID]bool{},
-	}}
+	f := folder{seq: seq, states: states, at: recordTime(r.At), idx: NewIndex()}
 	for i := range r.Note {
 		f.note(&r.Note[i])
 	}

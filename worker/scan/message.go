@@ -32,6 +32,7 @@ const (
 	NotEntitled    Reason = "not_entitled"    // refused
 	Locked         Reason = "locked"          // refused
 	NotDispensable Reason = "not_dispensable" // refused
+	WrongRef       Reason = "wrong_ref"       // refused: NMVS does not know the change that the undo cites
 	Other          Reason = "other"           // refused by a code without a word of its own
 
 	AlreadyInactive Reason = "already_inactive" // alert: not by us
@@ -133,6 +134,7 @@ var reasons = []ReasonInfo{
 	{Refused, NotEntitled, Text{"Ce compte n'a pas le droit de faire cette opération.", "This account may not do that."}, Text{"Voyez les droits du compte avec France MVO.", "Check the account's rights with France MVO."}},
 	{Refused, Locked, Text{"Boîte ou produit bloqué dans le répertoire.", "The pack or product is locked in the repository."}, Text{askFR, askEN}},
 	{Refused, NotDispensable, Text{"Le répertoire dit que la boîte ne peut pas être délivrée.", "The repository says that the pack cannot be supplied."}, Text{askFR, askEN}},
+	{Refused, WrongRef, Text{"Annulation impossible : le répertoire ne reconnaît pas la référence de la désactivation.", "Cannot undo: the repository does not know the reference of the decommissioning."}, Text{askFR, askEN}},
 	{Refused, Other, Text{"Le répertoire a refusé l'opération.", "The repository refused the operation."}, Text{"Voyez le code avec « decom explain CODE ».", "Look the code up with \"decom explain CODE\"."}},
 
 	{Alert, AlreadyInactive, Text{"Boîte déjà inactive, pas par nous : falsification possible.", "Already inactive, not by us: potential falsification."}, Text{quarantineFR, quarantineEN}},

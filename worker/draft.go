@@ -1,0 +1,319 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"decom/nmvs"
+	"decom/queue"
+	"decom/worker/ledger"
+	"decom/worker/packstate"
+	"decom/worker/scan"
+)
+
+// draft is one record in the making and what follows from it.
+type draft struct {
+	rec     ledger.Record
+	seq     uint64
+	started time.Time
+	acks    []queue.Delivery // once the record is on the ledger
+	holds   []queue.Delivery // their pack is busy
+	back    []queue.Delivery // no call may start now: the breaker opened, or slots went elsewhere
+	reads   []item           // verify calls to make
+	carry   []item           // scans for the next round
+	left    []claim          // facts for the next round
+	said    []word           // final words in the record's facts
+
+	busy  map[scan.PackID]bool // packs that stand in the record
+	packs int
+	room  int // attempts that have a slot and a token
+}
+
+// word is one final answer, for hooks and the alert breaker.
+type word struct {
+	op      scan.Op
+	src     string
+	answer  *ledger.Answer
+	foreign bool // already inactive, and not by us: our own doing looks like this
+	self    bool // we had sent this pack before
+}
+
+func (d *draft) empty() bool { return len(d.rec.Note)+len(d.rec.Open)+len(d.rec.Fact) == 0 }
+
+// claimPack reserves the pack's one place in the record.
+func (d *draft) claimPack(k scan.PackID) bool {
+	if d.busy[k] || d.packs >= packstate.MaxPacks {
+		return false
+	}
+	d.busy[k] = true
+	d.packs++
+	return true
+}
+
+// draft is S3: one record from all that was gathered, one entry per pack.
+func (l *loop) draft(work context.Context, states ledger.States, due []duePack) (*draft, error) {
+	d := &draft{busy: map[scan.PackID]bool{}}
+	d.room = min(l.free(), l.tokens, l.deps.NMVS.Admit(nmvs.Single))
+	r := rules{now: time.Now(), skew: l.cfg.Skew, undoFor: undoWindow}
+	for i := range l.claims {
+		l.draftClaim(d, &l.claims[i], states)
+	}
+	var opens []opening
+	for i := range due {
+		if o, ok := l.draftDue(d, &due[i], states, r); ok {
+			opens = append(opens, o)
+		}
+	}
+	for i := range l.items {
+		if o, ok := l.draftItem(d, &l.items[i], states, r); ok {
+			opens = append(opens, o)
+		}
+	}
+	return d, l.draftOpens(work, d, opens)
+}
+
+// draftClaim puts a fact into the record, for the packs that are still open for its
+// attempt. A verify is worth nothing once anything else was said of the attempt: the
+// compare-and-set covers what was read, not what was looked at before.
+func (l *loop) draftClaim(d *draft, c *claim, states ledger.States) {
+	att := l.book.Attempt(c.C)
+	if att == nil || att.Of != c.Of || c.looked >= 0 && c.looked != att.Facts {
+		return
+	}
+	f, later := c.Fact, *c
+	f.Packs, later.Packs = nil, nil
+	for _, p := range c.Packs {
+		if !att.IsLeft(p.I) {
+			continue
+		}
+		if !d.claimPack(p.K) {
+			later.Packs = append(later.Packs, p)
+			continue
+		}
+		if c.found != nil {
+			f.Kind, p.Answer = conclude(att, p.I, *c.found, states[p.K], l.cfg.Settle)
+		}
+		f.Packs = append(f.Packs, p)
+		if f.Kind == ledger.Result {
+			d.said = append(d.said, wordOf(att, p, states[p.K], c.found == nil))
+		}
+	}
+	if len(later.Packs) > 0 {
+		d.left = append(d.left, later)
+	}
+	if len(f.Packs) > 0 || f.Kind == ledger.Submitted {
+		d.rec.Fact = append(d.rec.Fact, f)
+	}
+}
+
+// wordOf is the final word on a pack. Only the answer to a change call can be an alert
+// that we raised ourselves; a verify raises none for an inactive pack.
+func wordOf(att *ledger.Attempt, p ledger.FactPack, s ledger.State, called bool) word {
+	w := word{op: att.Packs[p.I].Op, src: att.Packs[p.I].Src, answer: p.Answer}
+	w.foreign = called && p.Result == scan.Alert && (p.Reason == scan.AlreadyInactive || p.Reason == scan.UndoMismatch)
+	w.self = w.foreign && s.Sends > 0
+	return w
+}
+
+// opening is a pack that is to be sent.
+type opening struct {
+	p    scan.Pack
+	op   ledger.OpenPack // without what only the record of its base knows
+	base uint64          // undo: sequence of the record that opened the change
+	it   *item           // the scan, or
+	due  *duePack        // the due pack
+}
+
+// draftDue holds a due pack to rules 7 and 8 again: time has passed since.
+func (l *loop) draftDue(d *draft, u *duePack, states ledger.States, r rules) (opening, bool) {
+	s := states[u.k]
+	if s.Phase != ledger.Due || s.Opening != u.of || !d.claimPack(u.k) {
+		return opening{}, false
+	}
+	if reason := refuse(s.Op, u.pack, s, r, s.Timed); reason != scan.NoReason {
+		d.withdraw(u, reason)
+		return opening{}, false
+	}
+	op := u.open
+	op.C, op.Calls = "", int(s.Calls)
+	return opening{p: u.pack, op: op, base: s.Base, due: u}, true
+}
+
+// withdraw ends a due pack by our own rules.
+func (d *draft) withdraw(u *duePack, reason scan.Reason) {
+	a := &ledger.Answer{Result: scan.Refused, Reason: reason}
+	d.rec.Fact = append(d.rec.Fact, ledger.Fact{C: u.c, Of: u.of, Kind: ledger.Result,
+		Packs: []ledger.FactPack{{I: u.i, K: u.k, Answer: a}}})
+	d.said = append(d.said, word{op: u.open.Op, src: u.open.Src, answer: a})
+}
+
+// draftItem decides one scan.
+func (l *loop) draftItem(d *draft, it *item, states ledger.States, r rules) (opening, bool) {
+	if it.rejected != nil {
+		d.rec.Note = append(d.rec.Note, l.note(it, ledger.Answer{Result: scan.Rejected, Reason: it.rejected.Reason}))
+		d.acks = append(d.acks, it.Delivery)
+		return opening{}, false
+	}
+	k := it.p.ID()
+	if d.busy[k] || d.packs >= packstate.MaxPacks {
+		d.carry = append(d.carry, *it) // its pack's word comes first
+		return opening{}, false
+	}
+	s := states[k]
+	dec := decide(it.e, it.p, s, r)
+	if it.read != nil && (dec.verb == read || dec.verb == open) {
+		dec = it.read.decision(it.e.Op)
+	}
+	switch dec.verb {
+	case ackOnly:
+		d.acks = append(d.acks, it.Delivery)
+	case hold:
+		d.holds = append(d.holds, it.Delivery)
+	case note:
+		d.claimPack(k)
+		n := l.note(it, ledger.Answer{Result: dec.result, Reason: dec.reason})
+		if it.read != nil {
+			n.Answer, n.Trx = it.read.answer, it.read.trx
+		}
+		d.rec.Note = append(d.rec.Note, n)
+		d.acks = append(d.acks, it.Delivery)
+	case read:
+		l.draftRead(d, it)
+	case open:
+		if l.cfg.Settle == E3 && it.read == nil {
+			l.draftRead(d, it)
+			break
+		}
+		d.claimPack(k)
+		return opening{p: it.p, op: ledger.OpenPack{Serial: it.p.Serial(), Origin: origin(it)}, base: s.Base, it: it}, true
+	}
+	return opening{}, false
+}
+
+func (l *loop) draftRead(d *draft, it *item) {
+	if d.room <= 0 {
+		d.back = append(d.back, it.Delivery)
+		return
+	}
+	d.room--
+	d.reads = append(d.reads, *it)
+}
+
+func origin(it *item) ledger.Origin {
+	e := &it.e
+	return ledger.Origin{Ev: e.ID, Src: e.Source(), Key: e.Key().MS, Timed: e.Timed(), Manual: e.Entry == scan.Manual,
+		Repaired: it.repaired, Ref: e.Ref, Operator: e.Operator, ATD: e.ATD, Op: e.Op}
+}
+
+func (l *loop) note(it *item, a ledger.Answer) ledger.Note {
+	n := ledger.Note{Origin: origin(it), Answer: a}
+	if it.rejected != nil {
+		n.Offset = it.rejected.Offset
+	}
+	if !it.p.IsZero() {
+		p := it.p
+		n.K, n.Pack = p.ID(), &p
+	}
+	return n
+}
+
+// draftOpens turns packs into attempts, as many as have a slot and a token. The rest
+// waits for the next round, still in the stream or still due.
+func (l *loop) draftOpens(work context.Context, d *draft, opens []opening) error {
+	opens, err := l.draftOwners(work, d, opens) // rule 9
+	if err != nil {
+		return err
+	}
+	for i := range opens {
+		o := &opens[i]
+		if d.room <= 0 {
+			if o.it != nil {
+				d.back = append(d.back, o.it.Delivery)
+			}
+			continue
+		}
+		if o.op.Op.IsUndo() {
+			ref, err := l.trxOf(work, o.base, o.p.ID())
+			if err != nil {
+				return err
+			}
+			o.op.RefC = ref
+		}
+		d.room--
+		att := ledger.Open{C: nmvs.NewTrxID(), Svc: ledger.Single, Op: o.op.Op, Product: product(o.p),
+			Pre: o.it != nil && o.it.read != nil, Packs: []ledger.OpenPack{o.op}}
+		call, err := callOf(&att)
+		if err != nil {
+			return fmt.Errorf("attempt for pack %s: %w", o.p.ID(), err)
+		}
+		att.SHA = l.deps.NMVS.Digest(call)
+		d.rec.Open = append(d.rec.Open, att)
+		if o.it != nil {
+			d.acks = append(d.acks, o.it.Delivery)
+		}
+	}
+	return nil
+}
+
+func product(p scan.Pack) *ledger.Product {
+	return &ledger.Product{Scheme: p.Scheme(), Code: p.Code(), Batch: p.Batch(), Expiry: p.Expiry()}
+}
+
+// draftOwners is rule 9 (protocol.md section 6): a pack that another account holds is
+// refused; one that it let go is taken over.
+func (l *loop) draftOwners(work context.Context, d *draft, opens []opening) ([]opening, error) {
+	if l.deps.Owners == nil || len(opens) == 0 {
+		return opens, nil
+	}
+	ks := make([]scan.PackID, len(opens))
+	for i := range opens {
+		ks[i] = opens[i].p.ID()
+	}
+	var owners map[scan.PackID]string
+	err := l.patiently(work, "Redis", func(ctx context.Context) (err error) {
+		owners, err = l.deps.Owners.Own(ctx, l.cfg.Account, ks)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	mine := opens[:0]
+	for _, o := range opens {
+		held := false
+		if other := owners[o.p.ID()]; other != l.cfg.Account && other != "" {
+			if held, err = l.heldBy(work, other, o.p.ID()); err != nil {
+				return nil, err
+			}
+		}
+		switch {
+		case !held:
+			mine = append(mine, o)
+		case o.it != nil:
+			d.rec.Note = append(d.rec.Note, l.note(o.it, ledger.Answer{Result: scan.Refused, Reason: scan.OtherAccount}))
+			d.acks = append(d.acks, o.it.Delivery)
+		default:
+			d.withdraw(o.due, scan.OtherAccount)
+		}
+	}
+	return mine, nil
+}
+
+// heldBy says whether the other account still has the pack; if it let go, the pack is
+// taken over.
+func (l *loop) heldBy(work context.Context, other string, k scan.PackID) (held bool, err error) {
+	err = l.patiently(work, "Redis", func(ctx context.Context) error {
+		states, err := l.deps.Owners.Peek(ctx, other, []scan.PackID{k})
+		if err != nil {
+			return err
+		}
+		if states[k].Phase != ledger.Free {
+			held = true
+			return nil
+		}
+		taken, err := l.deps.Owners.Take(ctx, k, other, l.cfg.Account)
+		held = taken != l.cfg.Account
+		return err
+	})
+	return held, err
+}

@@ -1,0 +1,243 @@
+package worker
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"decom/nmvs"
+	"decom/queue"
+	"decom/worker/ledger"
+	"decom/worker/scan"
+)
+
+// item is one scan on its way through the loop.
+type item struct {
+	queue.Delivery
+	e        scan.Event
+	p        scan.Pack
+	rejected *Rejection
+	repaired bool
+	read     *reading // what a verify answered, once it did
+}
+
+// claim is a fact that waits for the next record. looked is how many facts the
+// attempt had when a verify began; -1 for a sender's own answer.
+type claim struct {
+	ledger.Fact
+	looked int
+	found  *nmvs.Finding // of a verify: the draft concludes from it and the pack's state
+}
+
+// loop is the state of one account's loop; everything is owned by its run method
+// except senders, whose goroutines only write to ended.
+type loop struct {
+	*Account
+	asks    chan ask
+	fetched chan batch
+	ended   chan ending // capacity: one for every call that may be in flight
+	senders sync.WaitGroup
+
+	head   ledger.Head // last record known to be on the ledger
+	book   *ledger.Book
+	bookAt uint64 // sequence up to which the book was fed
+	opened *openings
+
+	items    []item  // scans for the next round
+	claims   []claim // facts for the next round
+	fetching bool
+	reserved int // slots that the open ask may fill
+	inflight int // calls on their way
+	tokens   int // of the single service, in hand
+	held     int // scans sent back at the last count, ageing out
+	heldTill time.Time
+	sending  map[string]bool   // attempts with a sender of ours
+	doubts   map[string]*doubt // what the resolver remembers of open attempts
+	nextDue  time.Time         // when due packs are looked for
+	alerts   []time.Time       // of the last hour, that may be our own fault
+	haltedAt string            // value of the halt key that we follow
+}
+
+// ending is what comes back from a goroutine that made a call.
+type ending struct {
+	c      string // attempt, or "" for a verify scan
+	verify bool   // the resolver's
+	claim  *claim
+	item   *item
+}
+
+func newLoop(a *Account) *loop {
+	return &loop{
+		Account: a,
+		asks:    make(chan ask),
+		fetched: make(chan batch, 1), // the one batch that is asked for
+		ended:   make(chan ending, a.cfg.Parallel),
+		sending: map[string]bool{},
+		doubts:  map[string]*doubt{},
+		opened:  newOpenings(),
+	}
+}
+
+// run is the account loop: gates, then one round after another. Every wait is in
+// gather; every write to the ledger is in round.
+func (l *loop) run(ctx, work context.Context) error {
+	if err := l.checkWitness(work); err != nil {
+		return ended(ctx, err)
+	}
+	if err := l.synchronise(work); err != nil {
+		return ended(ctx, err)
+	}
+	for {
+		if l.latched.Load() {
+			if err := l.waitResume(ctx, work); err != nil {
+				return ended(ctx, err)
+			}
+			continue
+		}
+		now := time.Now()
+		wake := l.resolve(work, now)
+		if ctx.Err() == nil {
+			l.askForScans()
+		} else if l.inflight == 0 && !l.fetching && len(l.claims) == 0 {
+			l.sendBack(work)
+			return nil
+		}
+		l.gather(ctx, work, wake)
+		if work.Err() != nil {
+			return context.Cause(work)
+		}
+		if err := l.round(work); err != nil {
+			return ended(ctx, err)
+		}
+	}
+}
+
+// ended tells a wanted end from an unwanted one.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// free is how many calls may still start.
+func (l *loop) free() int { return l.cfg.Parallel - l.inflight - l.reserved }
+
+// askForScans is S0, the gates: only what has a slot and a token is fetched, and
+// nothing while the breaker is not closed.
+func (l *loop) askForScans() {
+	n := min(l.free(), l.deps.NMVS.Admit(nmvs.Single))
+	if l.fetching || n <= 0 || len(l.items) > 0 || l.tooManyHeld() {
+		return
+	}
+	if len(l.doubts) > 0 && n > 1 && l.workWaits() {
+		n-- // the resolver's verifies and due packs need a slot too
+	}
+	l.fetching, l.reserved = true, n
+	l.asks <- ask{service: nmvs.Single.String(), slots: n, tokens: l.tokens}
+	l.tokens = 0
+}
+
+func (l *loop) tooManyHeld() bool {
+	if time.Now().After(l.heldTill) {
+		l.held = 0
+	}
+	return l.held > l.cfg.MaxHeld
+}
+
+// gather waits until there is something to do, then takes all that is there: answers
+// that arrived during an append share the next record.
+func (l *loop) gather(ctx, work context.Context, wake time.Time) {
+	still := l.latched.Load()
+	if !still && ctx.Err() == nil {
+		wake = earlier(wake, l.nextDue)
+	}
+	if len(l.items) == 0 && (still || len(l.claims) == 0) && time.Now().Before(wake) {
+		stopping := ctx.Done()
+		if ctx.Err() != nil {
+			stopping = nil
+		}
+		timer := time.NewTimer(time.Until(wake))
+		defer timer.Stop()
+		select {
+		case b := <-l.fetched:
+			l.take(b)
+		case e := <-l.ended:
+			l.settle(e)
+		case <-l.wake:
+		case <-timer.C:
+		case <-stopping:
+		case <-work.Done():
+			return
+		}
+	}
+	for {
+		select {
+		case b := <-l.fetched:
+			l.take(b)
+		case e := <-l.ended:
+			l.settle(e)
+		default:
+			return
+		}
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// take is S1, decode: nothing is trimmed, nothing is changed in case.
+func (l *loop) take(b batch) {
+	l.fetching, l.reserved = false, 0
+	l.tokens += b.tokens
+	now := time.Now()
+	for _, d := range b.deliveries {
+		it := item{Delivery: d}
+		var err error
+		if it.e, err = scan.Decode(d.Data(), d.Meta()); err != nil {
+			it.rejected = &Rejection{Reason: scan.MalformedScan}
+		} else {
+			var r Reading
+			r, it.rejected = Read(it.e, now)
+			it.p, it.repaired = r.Pack, r.Repaired
+		}
+		l.items = append(l.items, it)
+	}
+}
+
+// settle takes back a slot and what the call brought.
+func (l *loop) settle(e ending) {
+	l.inflight--
+	if d := l.doubts[e.c]; d != nil && e.verify {
+		d.busy = false
+		if e.claim == nil {
+			d.unanswered(time.Now())
+		}
+	}
+	if !e.verify {
+		delete(l.sending, e.c)
+	}
+	if e.claim != nil {
+		l.claims = append(l.claims, *e.claim)
+	}
+	if e.item != nil {
+		l.items = append(l.items, *e.item)
+	}
+}
+
+// sendBack gives up the scans that were fetched and not decided: another worker gets
+// them at once.
+func (l *loop) sendBack(work context.Context) {
+	for i := range l.items {
+		_ = l.items[i].RetryAfter(work, 0) // not recorded: the stream still holds it
+	}
+	l.items = nil
+	if l.tokens > 0 {
+		l.deps.Limiter.Return(nmvs.Single.String(), l.tokens)
+		l.tokens = 0
+	}
+}

@@ -1,0 +1,149 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"decom/nmvs"
+	"decom/queue"
+	"decom/worker/ledger"
+	"decom/worker/scan"
+)
+
+// openings remembers a few opening records: what a due pack or an undo needs of its
+// past stands there and nowhere else.
+type openings struct{ recs map[uint64]*ledger.Record }
+
+const openingsKept = 256 // records of at most 512 KiB; single ones are far smaller
+
+func newOpenings() *openings { return &openings{recs: map[uint64]*ledger.Record{}} }
+
+// record returns the record at seq, from the ledger's leader if it is not known.
+func (l *loop) record(work context.Context, seq uint64) (*ledger.Record, error) {
+	if r := l.opened.recs[seq]; r != nil {
+		return r, nil
+	}
+	var e queue.Entry
+	err := l.patiently(work, "ledger", func(ctx context.Context) (err error) {
+		e, err = l.deps.Records.Get(ctx, seq)
+		return err
+	}, queue.ErrNotFound)
+	if err != nil {
+		return nil, fmt.Errorf("opening record %d: %w", seq, err)
+	}
+	r, err := ledger.Decode(e.Payload, l.cfg.Account)
+	if err != nil {
+		return nil, fmt.Errorf("opening record %d: %w", seq, err)
+	}
+	if len(l.opened.recs) >= openingsKept {
+		clear(l.opened.recs)
+	}
+	l.opened.recs[seq] = r
+	return r, nil
+}
+
+// find returns the attempt of the record that opened pack k, and k's place in it.
+func find(r *ledger.Record, k scan.PackID) (*ledger.Open, int, bool) {
+	for i := range r.Open {
+		for j := range r.Open[i].Packs {
+			if p, err := r.Open[i].Pack(j); err == nil && p.ID() == k {
+				return &r.Open[i], j, true
+			}
+		}
+	}
+	return nil, 0, false
+}
+
+// trxOf returns the ClientTrxId of the change that the record at seq opened for pack k.
+func (l *loop) trxOf(work context.Context, seq uint64, k scan.PackID) (string, error) {
+	r, err := l.record(work, seq)
+	if err != nil {
+		return "", err
+	}
+	o, i, ok := find(r, k)
+	if !ok {
+		return "", fmt.Errorf("record %d did not open pack %s", seq, k)
+	}
+	return o.Trx(i), nil
+}
+
+// duePack is a pack that was accepted and is to be sent again.
+type duePack struct {
+	k    scan.PackID
+	c    string // its last attempt
+	of   uint64
+	i    int
+	pack scan.Pack
+	open ledger.OpenPack
+}
+
+// takeDue finds the packs whose time has come, as many as could be opened now, and
+// what their last attempt says of them.
+func (l *loop) takeDue(work context.Context) ([]duePack, error) {
+	now := time.Now()
+	if l.draining.Load() || l.latched.Load() || now.Before(l.nextDue) {
+		return nil, nil
+	}
+	l.nextDue = now.Add(duePoll)
+	room := min(l.free(), l.deps.NMVS.Admit(nmvs.Single)) - len(l.items)
+	if room <= 0 {
+		return nil, nil
+	}
+	var ks []scan.PackID
+	err := l.patiently(work, "Redis", func(ctx context.Context) (err error) {
+		ks, err = l.deps.State.Due(ctx, l.cfg.Account, now.UnixMilli(), room)
+		return err
+	})
+	if err != nil || len(ks) == 0 {
+		return nil, err
+	}
+	spare := l.tokens - len(l.items)
+	if spare < len(ks) {
+		n := l.deps.Limiter.TryTake(nmvs.Single.String(), len(ks)-max(spare, 0))
+		l.tokens, spare = l.tokens+n, spare+n
+	}
+	ks = ks[:max(0, min(len(ks), spare))]
+	if len(ks) == 0 {
+		return nil, nil
+	}
+	l.nextDue = now // there may be more
+	states, err := l.view(work, ks)
+	if err != nil || l.latched.Load() {
+		return nil, err
+	}
+	due := make([]duePack, 0, len(ks))
+	for _, k := range ks {
+		u, ok, err := l.duePack(work, k, states[k])
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			due = append(due, u)
+		}
+	}
+	return due, nil
+}
+
+// duePoll is how often due packs are looked for; an attempt that is put back is
+// looked at no later than this after its rest.
+const duePoll = 500 * time.Millisecond
+
+func (l *loop) duePack(work context.Context, k scan.PackID, s ledger.State) (duePack, bool, error) {
+	if s.Phase != ledger.Due {
+		return duePack{}, false, nil
+	}
+	r, err := l.record(work, s.Opening)
+	if err != nil {
+		return duePack{}, false, err
+	}
+	o, i, ok := find(r, k)
+	if !ok {
+		return duePack{}, false, fmt.Errorf("record %d did not open pack %s", s.Opening, k)
+	}
+	p, err := o.Pack(i)
+	if err != nil {
+		return duePack{}, false, err
+	}
+	return duePack{k: k, c: o.C, of: s.Opening, i: i, pack: p, open: o.Packs[i]}, true, nil
+}

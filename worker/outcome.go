@@ -1,0 +1,90 @@
+package worker
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"decom/worker/ledger"
+	"decom/worker/scan"
+)
+
+// said is one outcome that a record brings, and its place in it.
+type said struct {
+	ref string // ACCOUNT/seq/i
+	out scan.Outcome
+}
+
+// outcomesOf lists the outcomes of a record: one for each note and for each final
+// result or park (protocol.md section 7). opening fetches the record that opened an
+// attempt; it is asked for facts only.
+func outcomesOf(account string, seq uint64, r *ledger.Record, opening func(uint64) (*ledger.Record, error)) ([]said, error) {
+	var outs []said
+	add := func(o ledger.Origin, p *scan.Pack, a *ledger.Answer, trx string, attempts, offset int) {
+		site, device := splitSource(o.Src)
+		out := scan.Outcome{V: 1, EventID: o.Ev, Site: site, Device: device, Account: account, Op: o.Op, Pack: p,
+			Result: a.Result, Reason: a.Reason, Code: a.Code, State: a.State, StateReasons: a.Reasons, AlertID: a.AlertID,
+			ClientTrxID: trx, NMVSTrxID: a.NMVSTrx, Attempts: attempts, NMVSAt: a.NMVSAt, At: r.At, Repaired: o.Repaired,
+			Ref: o.Ref, Operator: o.Operator, ATD: o.ATD, Message: scan.Message(o.Op, a.Result, a.Reason)}
+		if out.StateReasons == nil {
+			out.StateReasons = []string{}
+		}
+		if a.Result == scan.Rejected && p == nil {
+			out.Offset = &offset
+		}
+		outs = append(outs, said{fmt.Sprintf("%s/%d/%d", account, seq, len(outs)), out})
+	}
+	for i := range r.Note {
+		n := &r.Note[i]
+		add(n.Origin, n.Pack, &n.Answer, n.Trx, 0, n.Offset)
+	}
+	for i := range r.Fact {
+		f := &r.Fact[i]
+		if f.C == "" || f.Kind != ledger.Result && f.Kind != ledger.Park {
+			continue
+		}
+		rec, err := opening(f.Of)
+		if err != nil {
+			return nil, err
+		}
+		o := attemptOf(rec, f.C)
+		if o == nil {
+			return nil, fmt.Errorf("record %d did not open attempt %s", f.Of, f.C)
+		}
+		for _, fp := range f.Packs {
+			p, err := o.Pack(fp.I)
+			if err != nil {
+				return nil, err
+			}
+			a, attempts := fp.Answer, o.Packs[fp.I].Calls
+			if a == nil {
+				a = &ledger.Answer{Result: scan.Unresolved, Reason: scan.ByPerson}
+			}
+			if a.Called {
+				attempts++
+			}
+			add(o.Packs[fp.I].Origin, &p, a, o.Trx(fp.I), attempts, 0)
+		}
+	}
+	return outs, nil
+}
+
+func attemptOf(r *ledger.Record, c string) *ledger.Open {
+	for i := range r.Open {
+		if r.Open[i].C == c {
+			return &r.Open[i]
+		}
+	}
+	return nil
+}
+
+func splitSource(src string) (site, device string) {
+	for i := 0; i < len(src); i++ {
+		if src[i] == '/' {
+			return src[:i], src[i+1:]
+		}
+	}
+	return src, ""
+}
+
+// body renders an outcome for the stream.
+func (s *said) body() ([]byte, error) { return json.Marshal(&s.out) }

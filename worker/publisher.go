@@ -1,0 +1,170 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"decom/queue"
+	"decom/worker/ledger"
+)
+
+// Publisher is the only writer of an account's outcomes (protocol.md section 7). It
+// follows the ledger, so an outcome exists only of what is recorded. Several processes
+// may run one for the same account: the durable consumer gives out one record at a time.
+type Publisher struct {
+	Account  string
+	Sites    []string
+	Outbox   Outbox
+	Outcomes Outcomes
+	Records  Records
+	Log      *slog.Logger
+
+	told    map[string]bool // refs that the stream held already when we began
+	opening map[uint64]*ledger.Record
+}
+
+// Run publishes until ctx ends; it returns ctx's cause then. Anything else that fails is
+// waited for.
+func (p *Publisher) Run(ctx context.Context) error {
+	if p.Log == nil {
+		p.Log = slog.New(slog.DiscardHandler)
+	}
+	p.opening = map[uint64]*ledger.Record{}
+	for wait := time.Duration(0); ; {
+		rec, err := p.Outbox.Next(ctx)
+		if err == nil {
+			if err = p.publish(ctx, rec); err == nil {
+				wait = 0
+				continue
+			}
+			_ = rec.Retry(ctx, time.Second) // un-acked it comes again anyway
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		p.Log.Warn("outcomes wait", "account", p.Account, "err", err)
+		wait = min(wait*2+100*time.Millisecond, 5*time.Second)
+		if !sleep(ctx, wait) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// publish sends the outcomes of one record and acknowledges it once they are stored.
+func (p *Publisher) publish(ctx context.Context, rec queue.OutboxRecord) error {
+	e := rec.Entry()
+	if p.told == nil {
+		if err := p.readBack(ctx, e.Time); err != nil {
+			return err
+		}
+	}
+	r, err := ledger.Decode(e.Payload, p.Account)
+	if err != nil {
+		// The loop halts on such a record; here it must not stop the outcomes of the others.
+		p.Log.Error("ledger record without outcomes", "account", p.Account, "seq", e.Seq, "err", err)
+		return rec.Ack(ctx)
+	}
+	outs, err := outcomesOf(p.Account, e.Seq, r, func(seq uint64) (*ledger.Record, error) { return p.record(ctx, seq) })
+	if err != nil {
+		return err
+	}
+	if err := p.send(ctx, e, outs); err != nil {
+		return err
+	}
+	return rec.Ack(ctx)
+}
+
+func (p *Publisher) send(ctx context.Context, e queue.Entry, outs []said) error {
+	msgs := make([]queue.Outcome, 0, len(outs))
+	for i := range outs {
+		o := &outs[i]
+		if p.told[o.ref] {
+			delete(p.told, o.ref)
+			continue
+		}
+		body, err := o.body()
+		if err != nil {
+			return fmt.Errorf("outcome %s: %w", o.ref, err)
+		}
+		msgs = append(msgs, queue.Outcome{Site: o.out.Site, Device: o.out.Device, EventID: o.out.EventID, Ledger: o.ref, Body: body})
+	}
+	if len(msgs) == 0 {
+		return nil
+	}
+	acks, err := p.Outcomes.PublishOutcomes(ctx, msgs)
+	if err != nil {
+		return err
+	}
+	var swallowed []queue.Outcome
+	for i := range acks {
+		if acks[i].Duplicate {
+			swallowed = append(swallowed, msgs[i])
+		}
+	}
+	if len(swallowed) > 0 {
+		return p.rescue(ctx, e.Time, swallowed)
+	}
+	return nil
+}
+
+// rescue looks at outcomes that the stream took for repetitions. Most are our own,
+// published before an ack was lost. One that is not there at all shares its event id
+// with another device's scan: it must not be swallowed, and gets an id of its own.
+func (p *Publisher) rescue(ctx context.Context, since time.Time, msgs []queue.Outcome) error {
+	there := map[string]bool{}
+	err := p.Outcomes.OutcomesSince(ctx, since.Add(-time.Second), p.Sites, func(ref string, _ []byte) error {
+		there[ref] = true
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	var lost []queue.Outcome
+	for _, m := range msgs {
+		if !there[m.Ledger] {
+			m.EventID += "#" + m.Ledger
+			lost = append(lost, m)
+		}
+	}
+	if len(lost) == 0 {
+		return nil
+	}
+	_, err = p.Outcomes.PublishOutcomes(ctx, lost)
+	return err
+}
+
+// readBack finds what a process before us published of records that it did not
+// acknowledge: from the time of the first one on.
+func (p *Publisher) readBack(ctx context.Context, since time.Time) error {
+	told := map[string]bool{}
+	err := p.Outcomes.OutcomesSince(ctx, since.Add(-time.Second), p.Sites, func(ref string, _ []byte) error {
+		told[ref] = true
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	p.told = told
+	return nil
+}
+
+func (p *Publisher) record(ctx context.Context, seq uint64) (*ledger.Record, error) {
+	if r := p.opening[seq]; r != nil {
+		return r, nil
+	}
+	e, err := p.Records.Get(ctx, seq)
+	if err != nil {
+		return nil, fmt.Errorf("opening record %d: %w", seq, err)
+	}
+	r, err := ledger.Decode(e.Payload, p.Account)
+	if err != nil {
+		return nil, err
+	}
+	if len(p.opening) >= openingsKept {
+		clear(p.opening)
+	}
+	p.opening[seq] = r
+	return r, nil
+}

@@ -1,0 +1,83 @@
+package worker
+
+import (
+	"context"
+	"time"
+
+	"decom/nmvs"
+	"decom/worker/ledger"
+	"decom/worker/scan"
+)
+
+// reading is what a verify of a scan's pack answered, before the scan is decided.
+type reading struct {
+	answer ledger.Answer
+	trx    string
+}
+
+// verifyScan reads the pack of a verify scan, or of a change under `settle: e3`, which
+// is verified just before its open. A crash repeats it: it changes nothing. A call
+// without an answer sends the scan back to the stream.
+func (a *Account) verifyScan(work context.Context, it item) ending {
+	call := verifyOf(it.p)
+	ans, err := a.readCall(work, call)
+	if err != nil || ans.Class == nmvs.InDoubt {
+		ctx, cancel := context.WithTimeout(work, storeTimeout)
+		defer cancel()
+		if err := it.RetryAfter(ctx, a.cfg.HoldFirst); err != nil {
+			a.trouble("hold", err)
+		}
+		return ending{}
+	}
+	f := ans.Finding
+	r := &reading{trx: call.C, answer: ledger.Answer{Result: scan.Done, Code: f.Code, State: f.State, Reasons: f.Reasons,
+		AlertID: f.AlertID, NMVSTrx: ans.Tx, NMVSAt: scan.Time(ans.At)}}
+	switch f.Class {
+	case nmvs.Success, nmvs.Repeat:
+	case nmvs.Data, nmvs.Foreign, nmvs.UndoMismatch:
+		r.answer.Result, r.answer.Reason = scan.Alert, f.Reason
+	default:
+		r.answer.Result, r.answer.Reason = scan.Refused, f.Reason
+	}
+	it.read = r
+	return ending{item: &it}
+}
+
+// readCall makes one verify and feeds limiter and hooks.
+func (a *Account) readCall(work context.Context, call nmvs.Call) (nmvs.Answer, error) {
+	call.Guard = func() error {
+		if a.latched.Load() {
+			return errLatched
+		}
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(work, a.cfg.THTTPSingle)
+	defer cancel()
+	began := time.Now()
+	ans, err := a.deps.NMVS.Do(ctx, call)
+	class := classOf(ans, err)
+	a.learn(call.Service, class, ans.RetryAfter)
+	if h := a.deps.Hooks.Call; h != nil {
+		h("verify", class, time.Since(began))
+	}
+	return ans, err
+}
+
+// decision says what a pre-read means for a scan: for a verify it is the answer; for a
+// change only ACTIVE opens (evidence e3).
+func (r *reading) decision(op scan.Op) decision {
+	if op.IsRead() {
+		return noted(r.answer.Result, r.answer.Reason)
+	}
+	inactive := r.answer.State == nmvs.StateInactive
+	if r.answer.Result == scan.Done && inactive == op.IsUndo() {
+		return decision{verb: open}
+	}
+	if r.answer.Result == scan.Done { // a read raised no alert, but the pack is not what we hold it for
+		r.answer.Result, r.answer.Reason = scan.Alert, scan.AlreadyInactive
+		if op.IsUndo() {
+			r.answer.Reason = scan.UndoMismatch
+		}
+	}
+	return noted(r.answer.Result, r.answer.Reason)
+}

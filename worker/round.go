@@ -1,0 +1,264 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"decom/nmvs"
+	"decom/queue"
+	"decom/worker/ledger"
+	"decom/worker/packstate"
+	"decom/worker/scan"
+)
+
+// round takes what was gathered through S2 to S7 of protocol.md section 3: view,
+// decide, append, apply, ack, send. A lost append decides everything anew from the
+// winner's records [B2, B2b]. An error means that the account cannot go on.
+func (l *loop) round(work context.Context) error {
+	due, err := l.takeDue(work)
+	if err != nil {
+		return err
+	}
+	for !l.latched.Load() && len(l.items)+len(l.claims)+len(due) > 0 {
+		states, err := l.view(work, l.keys(due)) // S2
+		if err != nil || l.latched.Load() {
+			return err
+		}
+		d, err := l.draft(work, states, due) // S3
+		if err != nil {
+			return err
+		}
+		l.step("S4")
+		sendable, err := l.commit(work, d, states) // S4, S5
+		if errors.Is(err, queue.ErrLost) {
+			if err := l.synchronise(work); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		l.items, l.claims = d.carry, d.left
+		l.step("S6")
+		l.dispose(work, d) // S6
+		l.launch(work, d, sendable)
+		l.announce(work, d)
+		return nil
+	}
+	return nil
+}
+
+// keys returns every pack that the next record may touch, each once.
+func (l *loop) keys(due []duePack) []scan.PackID {
+	n := len(l.items) + len(due) + len(l.claims)
+	ks, seen := make([]scan.PackID, 0, n), make(map[scan.PackID]bool, n)
+	add := func(k scan.PackID) {
+		if !seen[k] && len(ks) < packstate.MaxPacks {
+			seen[k] = true
+			ks = append(ks, k)
+		}
+	}
+	for i := range l.claims {
+		for _, p := range l.claims[i].Packs {
+			add(p.K)
+		}
+	}
+	for i := range due {
+		add(due[i].k)
+	}
+	for i := range l.items {
+		if l.items[i].rejected == nil {
+			add(l.items[i].p.ID())
+		}
+	}
+	return ks
+}
+
+// view is S2: the packs as of our belief. Anything but OK is synchronised and asked
+// again; a halt latches the account.
+func (l *loop) view(work context.Context, ks []scan.PackID) (ledger.States, error) {
+	for {
+		var st packstate.Status
+		var states ledger.States
+		err := l.patiently(work, "Redis", func(ctx context.Context) (err error) {
+			st, states, err = l.deps.State.View(ctx, l.cfg.Account, l.head, ks)
+			return err
+		})
+		switch {
+		case err != nil:
+			return nil, err
+		case st == packstate.OK:
+			return states, nil
+		case st == packstate.Halted:
+			l.latch("the halt key stands in Redis")
+			return nil, nil
+		case st == packstate.Fork:
+			l.halt(work, whyFork)
+			return nil, nil
+		}
+		if err := l.synchronise(work); err != nil || l.latched.Load() {
+			return nil, err
+		}
+	}
+}
+
+// commit is S4 and S5: the record goes on the ledger, then into Redis. sendable says
+// that the opened packs may be sent: only OK and SAME permit it [B3, B3b].
+func (l *loop) commit(work context.Context, d *draft, states ledger.States) (sendable bool, err error) {
+	if d.empty() {
+		return false, nil
+	}
+	d.rec.Account, d.rec.By, d.rec.At = l.cfg.Account, l.cfg.Worker, scan.Time(time.Now())
+	payload, err := ledger.Encode(&d.rec, l.head)
+	if err != nil {
+		return false, err
+	}
+	d.started = time.Now() // the T_SEND clock starts before the append
+	prev := l.head
+	next, err := l.deps.Records.Append(work, prev, payload)
+	if err != nil {
+		return false, err
+	}
+	d.seq = next.Seq
+	l.head = next
+	l.book.Add(next.Seq, &d.rec)
+	l.bookAt = next.Seq
+	idx, err := ledger.Fold(next.Seq, &d.rec, states)
+	if err != nil { // our own record: a bug, and every process would halt on it
+		l.log.Error("own record refused", "err", err)
+		l.halt(work, whyFold)
+		return false, nil
+	}
+	l.step("S5")
+	sendable, err = l.apply(work, prev, next, states, idx)
+	if err == nil && len(d.rec.Open) > 0 && sendable {
+		err = l.patiently(work, "head file", func(context.Context) error {
+			return l.deps.State.SaveHead(l.cfg.Account, next)
+		})
+	}
+	return sendable, err
+}
+
+// apply is S5. It waits for a Redis that does not answer; the packs stay unsent and
+// T_SEND passes.
+func (l *loop) apply(work context.Context, prev, next ledger.Head, states ledger.States, idx ledger.Index) (bool, error) {
+	for {
+		var st packstate.Status
+		err := l.patiently(work, "Redis", func(ctx context.Context) (err error) {
+			st, err = l.deps.State.Apply(ctx, l.cfg.Account, prev, next, states, idx)
+			return err
+		})
+		if err != nil {
+			return false, err
+		}
+		switch st {
+		case packstate.OK, packstate.Same:
+			l.believe(next)
+			return true, nil
+		case packstate.Stale: // Redis lost something: project it, ours included, and ask again
+			if err := l.synchronise(work); err != nil || l.latched.Load() {
+				return false, err
+			}
+			if l.head != next {
+				return false, nil
+			}
+			continue
+		case packstate.Halted:
+			l.latch("the halt key stands in Redis")
+		case packstate.Fork:
+			l.halt(work, whyFork)
+		}
+		return false, nil // AHEAD is no permission, even if the packs still show our attempt
+	}
+}
+
+// dispose is S6: only what is on the ledger is acknowledged [B4]; what waits for its
+// pack goes back to the stream for a while.
+func (l *loop) dispose(work context.Context, d *draft) {
+	ctx, cancel := context.WithTimeout(work, storeTimeout)
+	defer cancel()
+	if len(d.acks) > 0 {
+		if err := queue.AckAll(ctx, d.acks); err != nil {
+			l.trouble("acknowledgement", err) // the scans come again and are known
+		}
+	}
+	for _, h := range d.holds {
+		delay := l.cfg.HoldFirst << min(max(h.Delivered()-1, 0), 16)
+		delay = min(max(delay, l.cfg.HoldFirst), l.cfg.HoldMax)
+		if err := h.RetryAfter(ctx, delay); err != nil {
+			l.trouble("hold", err)
+		}
+		l.held++
+		if till := time.Now().Add(delay); till.After(l.heldTill) {
+			l.heldTill = till
+		}
+	}
+	for _, b := range d.back {
+		if err := b.RetryAfter(ctx, l.cfg.HoldFirst); err != nil {
+			l.trouble("hold", err)
+		}
+	}
+	if h := l.deps.Hooks.Held; h != nil && len(d.holds) > 0 {
+		h(len(d.holds))
+	}
+}
+
+// launch is S7 for each opened attempt and each verify scan. What may not be sent is
+// put back as due by the next record.
+func (l *loop) launch(work context.Context, d *draft, sendable bool) {
+	for i := range d.rec.Open {
+		o := &d.rec.Open[i]
+		att := l.book.Attempt(o.C)
+		if att == nil {
+			continue // settled by another worker's word meanwhile
+		}
+		if h := l.deps.Hooks.Batch; h != nil {
+			h(string(o.Svc), len(o.Packs))
+		}
+		l.tokens--
+		if !sendable {
+			if !l.latched.Load() {
+				l.claims = append(l.claims, offClaim(att, false, ledger.Fact{}))
+			}
+			l.deps.Limiter.Return(nmvs.Single.String(), 1)
+			continue
+		}
+		l.inflight++
+		l.sending[o.C] = true
+		job := sendJob{att: att, started: d.started}
+		l.senders.Go(func() { l.ended <- l.send(work, job) })
+	}
+	for i := range d.reads {
+		l.tokens--
+		l.inflight++
+		it := d.reads[i]
+		l.senders.Go(func() { l.ended <- l.verifyScan(work, it) })
+	}
+}
+
+// announce tells hooks and the alert breaker what was recorded.
+func (l *loop) announce(work context.Context, d *draft) {
+	h := l.deps.Hooks
+	if h.Scan != nil {
+		for i := range d.rec.Note {
+			h.Scan(d.rec.Note[i].Op, d.rec.Note[i].Result, d.rec.Note[i].Reason)
+		}
+	}
+	for i := range d.said {
+		s := &d.said[i]
+		if h.Scan != nil {
+			h.Scan(s.op, s.answer.Result, s.answer.Reason)
+		}
+		if s.answer.Result == scan.Alert && h.Alert != nil {
+			h.Alert(s.src, s.answer.Reason, s.answer.AlertID)
+		}
+		if s.foreign {
+			l.brake(work, s.self)
+		}
+	}
+	if h.Open != nil {
+		h.Open(l.book.Len(), l.book.OpenPacks(), l.inflight)
+	}
+}

@@ -1,0 +1,257 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"decom/queue"
+	"decom/worker/ledger"
+	"decom/worker/packstate"
+)
+
+// Why an account halts by itself (protocol.md sections 2.3 and 9).
+const (
+	whyLost  = "the ledger lost acknowledged records: Redis knows newer ones"
+	whyFork  = "ledger and Redis disagree about the same record"
+	whyChain = "the ledger's records do not follow each other"
+	whyFold  = "a ledger record cannot be understood"
+	whySelf  = "NMVS answered with an alert to a pack that we had sent before"
+	whyBrake = "too many alerts that may be our own fault"
+)
+
+// errHalt ends a synchronisation that must not go on.
+type errHalt string
+
+func (e errHalt) Error() string { return string(e) }
+
+// errAgain says that another worker moved on meanwhile.
+var errAgain = errors.New("projection moved meanwhile")
+
+const (
+	lossTries = 3 // reads of the tail before Redis, still ahead, proves a loss
+	lossPause = 5 * time.Second / lossTries
+	chunk     = 500 // packs projected by one call
+)
+
+// synchronise projects what Redis misses of the ledger, feeds the book, and moves
+// our belief to the last record. It waits as long as it takes; it ends early only
+// when work ends. A contradiction latches the account instead of returning an error.
+func (l *loop) synchronise(work context.Context) error {
+	ahead := 0
+	err := l.patiently(work, "ledger or Redis", func(ctx context.Context) error {
+		for {
+			err := l.syncOnce(ctx)
+			switch {
+			case errors.Is(err, errAgain):
+				continue
+			case errors.Is(err, errAhead):
+				if ahead++; ahead >= lossTries {
+					return errHalt(whyLost)
+				}
+				if !sleep(ctx, lossPause) {
+					return ctx.Err()
+				}
+				continue
+			}
+			return err
+		}
+	}, errHalt(whyLost), errHalt(whyFork), errHalt(whyChain), errHalt(whyFold), errHalted)
+	var h errHalt
+	switch {
+	case errors.As(err, &h):
+		l.halt(work, string(h))
+		return nil
+	case errors.Is(err, errHalted):
+		l.latch(errHalted.Error())
+		return nil
+	}
+	return err
+}
+
+// errAhead says that Redis holds a newer head than the ledger's last record.
+var errAhead = errors.New("Redis is ahead of the ledger")
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (l *loop) syncOnce(ctx context.Context) error {
+	redis, has, err := l.deps.State.Head(ctx, l.cfg.Account)
+	if err != nil {
+		return fmt.Errorf("head: %w", err)
+	}
+	if l.book == nil {
+		if err := l.startBook(ctx, redis); err != nil {
+			return err
+		}
+	}
+	last, any, err := l.deps.Records.Last(ctx)
+	if err != nil {
+		return fmt.Errorf("last record: %w", err)
+	}
+	if any && redis.Seq > last.Seq || !any && redis.Seq > 0 {
+		return errAhead
+	}
+	if !has { // only here, the ledger having been read, may an empty Redis accept a first record [B8f]
+		if _, err := l.deps.State.Begin(ctx, l.cfg.Account); err != nil {
+			return fmt.Errorf("begin: %w", err)
+		}
+	}
+	p := projector{loop: l, redis: redis, at: ledger.Head{}}
+	if any {
+		if err := p.read(ctx, min(redis.Seq, l.bookAt)+1); err != nil {
+			return err
+		}
+		if p.at.Seq == 0 && last.Seq == redis.Seq && last.Hash != redis.Hash {
+			return errHalt(whyFork)
+		}
+	}
+	l.believe(p.redis)
+	if p.halt != nil {
+		return l.followHalt(ctx, p.halt, p.haltSeq)
+	}
+	return nil
+}
+
+// startBook begins the book before the oldest attempt that Redis holds open. The
+// head was read before: an attempt opened in between lies after it and is read.
+func (l *loop) startBook(ctx context.Context, redis ledger.Head) error {
+	open, err := l.deps.State.OpenSeqs(ctx, l.cfg.Account)
+	if err != nil {
+		return fmt.Errorf("open attempts: %w", err)
+	}
+	l.book, l.bookAt = ledger.NewBook(), redis.Seq
+	for seq := range open {
+		l.bookAt = min(l.bookAt, seq-1)
+	}
+	return nil
+}
+
+func (l *loop) believe(h ledger.Head) {
+	l.head = h
+	l.Account.head.Store(&h)
+}
+
+// projector walks the records of one synchronisation.
+type projector struct {
+	*loop
+	redis   ledger.Head // Redis's head, moved by each projected chunk
+	at      ledger.Head // last record read
+	recs    []queue.Entry
+	parts   []*ledger.Record
+	packs   int
+	halt    *ledger.Fact // the last halt or resume among them
+	haltSeq uint64
+}
+
+func (p *projector) read(ctx context.Context, from uint64) error {
+	_, err := p.deps.Records.Read(ctx, from, func(e queue.Entry) error { return p.take(ctx, e) })
+	if err != nil {
+		return err
+	}
+	return p.flush(ctx)
+}
+
+// take checks the links to what is known already, feeds the book and collects what
+// Redis misses.
+func (p *projector) take(ctx context.Context, e queue.Entry) error {
+	r, err := ledger.Decode(e.Payload, p.cfg.Account)
+	if err != nil {
+		p.log.Error("ledger record refused", "seq", e.Seq, "err", err)
+		return errHalt(whyFold)
+	}
+	prev := ledger.Head{Seq: r.PrevSeq, Hash: r.Prev}
+	here := ledger.Head{Seq: e.Seq, Hash: e.Hash}
+	switch {
+	case p.at.Seq != 0 && prev != p.at:
+		return errHalt(whyChain)
+	case e.Seq == p.redis.Seq && here != p.redis, e.Seq > p.redis.Seq && prev.Seq == p.redis.Seq && prev != p.redis,
+		e.Seq > p.redis.Seq && prev.Seq < p.redis.Seq:
+		return errHalt(whyFork)
+	case e.Seq == p.head.Seq && here != p.head:
+		return errHalt(whyFork)
+	}
+	p.at = here
+	if e.Seq > p.bookAt {
+		p.book.Add(e.Seq, r)
+		p.bookAt = e.Seq
+	}
+	if e.Seq <= p.redis.Seq {
+		return nil
+	}
+	for i := range r.Fact {
+		if k := r.Fact[i].Kind; k == ledger.Halt || k == ledger.Resume {
+			p.halt, p.haltSeq = &r.Fact[i], e.Seq
+		}
+	}
+	touched := len(r.Touched())
+	if p.packs+touched > chunk && p.packs > 0 {
+		if err := p.flush(ctx); err != nil {
+			return err
+		}
+	}
+	p.recs, p.parts, p.packs = append(p.recs, e), append(p.parts, r), p.packs+touched
+	return nil
+}
+
+// flush projects the collected records with one view and one apply.
+func (p *projector) flush(ctx context.Context) error {
+	if len(p.recs) == 0 {
+		return nil
+	}
+	var all ledger.Record
+	for _, r := range p.parts {
+		all.Note, all.Open, all.Fact = append(all.Note, r.Note...), append(all.Open, r.Open...), append(all.Fact, r.Fact...)
+	}
+	st, states, err := p.deps.State.View(ctx, p.cfg.Account, p.redis, all.Touched())
+	if err != nil {
+		return fmt.Errorf("view: %w", err)
+	}
+	if err := p.moved(st); err != nil {
+		return err
+	}
+	idx := ledger.NewIndex()
+	for i, r := range p.parts {
+		part, err := ledger.Fold(p.recs[i].Seq, r, states)
+		if err != nil {
+			p.log.Error("ledger record refused", "seq", p.recs[i].Seq, "err", err)
+			return errHalt(whyFold)
+		}
+		idx.Merge(part)
+	}
+	idx.Halt = nil // followed once, when all is read
+	last := p.recs[len(p.recs)-1]
+	next := ledger.Head{Seq: last.Seq, Hash: last.Hash}
+	st, err = p.deps.State.Apply(ctx, p.cfg.Account, p.redis, next, states, idx)
+	if err != nil {
+		return fmt.Errorf("apply: %w", err)
+	}
+	if err := p.moved(st); err != nil {
+		return err
+	}
+	p.redis, p.recs, p.parts, p.packs = next, nil, nil, 0
+	return nil
+}
+
+// moved reads a status during projection: only OK and SAME go on.
+func (p *projector) moved(st packstate.Status) error {
+	switch st {
+	case packstate.OK, packstate.Same:
+		return nil
+	case packstate.Fork:
+		return errHalt(whyFork)
+	case packstate.Halted:
+		return errHalted
+	}
+	return errAgain
+}
+
+// errHalted says that the account's halt key stands in Redis.
+var errHalted = errors.New("account is halted")
