@@ -46,7 +46,7 @@ type Config struct {
 	TSend       time.Duration // from before the append to the first byte; default 3 s
 	THTTPSingle time.Duration // wait for an answer; default 30 s
 	THTTPBulk   time.Duration // default 120 s
-	TGrace      time.Duration // until another's open attempt is looked at; default THTTP + 30 s
+	TGrace      time.Duration // until an open attempt is taken up, times 1 + rank; default the service's THTTP + 30 s
 	THoldSingle time.Duration // fence to verify; default 20 min
 	THoldBulk   time.Duration // default 24 h
 	TResult     time.Duration // submit to verify; default 24 h
@@ -85,7 +85,6 @@ func (c Config) withDefaults() Config {
 	set(&c.TSend, 3*time.Second)
 	set(&c.THTTPSingle, 30*time.Second)
 	set(&c.THTTPBulk, 120*time.Second)
-	set(&c.TGrace, max(c.THTTPSingle, c.THTTPBulk)+30*time.Second)
 	set(&c.THoldSingle, 20*time.Minute)
 	set(&c.THoldBulk, 24*time.Hour)
 	set(&c.TResult, 24*time.Hour)
@@ -113,7 +112,7 @@ func (c Config) Validate() error {
 	bad(c.Settle == E2 || c.Settle == E3 || c.Settle == E4, "settle: %q is none of e2, e3, e4", c.Settle)
 	bad(c.THoldSingle > c.TSend, "t_hold_single: must be longer than t_send (protocol.md section 5)")
 	bad(c.THoldBulk > c.TSend, "t_hold_bulk: must be longer than t_send (protocol.md section 5)")
-	bad(c.TGrace > c.TSend, "t_grace: must be longer than t_send")
+	bad(c.TGrace == 0 || c.TGrace > c.TSend, "t_grace: must be longer than t_send")
 	for _, d := range []time.Duration{c.TSend, c.THTTPSingle, c.THTTPBulk, c.TResult, c.Skew} {
 		bad(d > 0, "a time limit is negative")
 	}
@@ -125,6 +124,13 @@ func (c Config) hold(svc ledger.Service) time.Duration {
 		return c.THoldSingle
 	}
 	return c.THoldBulk
+}
+
+func (c Config) grace(svc ledger.Service) time.Duration {
+	if c.TGrace != 0 {
+		return c.TGrace
+	}
+	return c.tHTTP(svc) + 30*time.Second
 }
 
 func (c Config) tHTTP(svc ledger.Service) time.Duration {

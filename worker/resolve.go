@@ -60,7 +60,7 @@ func (l *loop) resolve(work context.Context, now time.Time) time.Time {
 // resolveOne takes the next step for one attempt and returns when the one after is due.
 func (l *loop) resolveOne(work context.Context, att *ledger.Attempt, d *doubt, now time.Time) time.Time {
 	if !att.Fenced {
-		grace := l.cfg.TGrace * time.Duration(1+l.deps.Rank())
+		grace := l.cfg.grace(att.Svc) * time.Duration(1+l.deps.Rank())
 		if due := d.seen.Add(grace); now.Before(due) {
 			return due
 		}
