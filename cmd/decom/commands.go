@@ -7,6 +7,7 @@ import "github.com/spf13/cobra"
 func commands() []func(*app) *cobra.Command {
 	return []func(*app) *cobra.Command{
 		newPublishCommand,
+		newSimCommand,
 		newSetupCommand,
 		newExplainCommand,
 		newConfigCommand,

@@ -19,25 +19,25 @@ var exampleConfig string
 func newConfigCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "config",
-		Short: "Check, show or begin a configuration",
+		Short: a.text("Vérifier, montrer ou commencer une configuration", "Check, show or begin a configuration"),
 		RunE:  groupArgs,
 	}
 	c.AddCommand(
 		&cobra.Command{
 			Use:   "check",
-			Short: "Report every problem of the configuration, with line and caret",
+			Short: a.text("Signaler chaque problème de la configuration, avec sa ligne", "Report every problem of the configuration, with line and caret"),
 			Args:  cobra.NoArgs,
 			RunE:  func(*cobra.Command, []string) error { return a.configCheck() },
 		},
 		&cobra.Command{
 			Use:   "show",
-			Short: "Print the configuration that counts, all layers together, secrets masked",
+			Short: a.text("Afficher la configuration qui compte, secrets masqués", "Print the configuration that counts, all layers together, secrets masked"),
 			Args:  cobra.NoArgs,
 			RunE:  func(*cobra.Command, []string) error { return a.configShow() },
 		},
 		&cobra.Command{
 			Use:   "init [FILE]",
-			Short: "Write a commented configuration to begin with (default decom.yaml, - for standard output)",
+			Short: a.text("Écrire une configuration commentée (decom.yaml ; - pour la sortie standard)", "Write a commented configuration to begin with (default decom.yaml, - for standard output)"),
 			Args:  cobra.MaximumNArgs(1),
 			RunE:  func(_ *cobra.Command, args []string) error { return a.configInit(args) },
 		},

@@ -16,7 +16,7 @@ func newExplainCommand(a *app) *cobra.Command {
 	var list, asJSON bool
 	c := &cobra.Command{
 		Use:   "explain CODE",
-		Short: "Tell what a return code or one of our words means, and what to do",
+		Short: a.text("Dire ce que signifie un code, et quoi faire", "Tell what a return code or one of our words means, and what to do"),
 		Long: `Tell what CODE means and what to do: a return code or notification of NMVS (with or
 without NMVS_), a state reason, a result or a reason of ours ("recalled", or
 "refused/recalled"). Upper and lower case do not matter. A code that this program

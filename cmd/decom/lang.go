@@ -23,8 +23,24 @@ func (l language) of(t scan.Text) string {
 	return t.EN
 }
 
-// settleLanguage decides once, before a command runs: the flag, else the locale
-// in POSIX order, else English.
+// guessLanguage looks for --lang before the flags are parsed, because help texts
+// are made before that. settleLanguage has the last word.
+func (a *app) guessLanguage(args []string) {
+	for i, arg := range args {
+		if value, ok := strings.CutPrefix(arg, "--lang="); ok {
+			a.flags.lang = value
+		} else if arg == "--lang" && i+1 < len(args) {
+			a.flags.lang = args[i+1]
+		}
+	}
+	if a.settleLanguage() != nil {
+		a.lang = english // told after parsing
+	}
+	a.flags.lang = ""
+}
+
+// settleLanguage decides before a command runs: the flag, else the locale in
+// POSIX order, else English.
 func (a *app) settleLanguage() error {
 	switch l := language(strings.ToLower(a.flags.lang)); l {
 	case english, french:
@@ -46,12 +62,13 @@ func (a *app) settleLanguage() error {
 	return nil
 }
 
-// say writes one line for people on stdout, in their language.
-func (a *app) say(t scan.Text) { fmt.Fprintln(a.stdout, a.lang.of(t)) }
+// text picks between two sentences; for help texts, which are made when the
+// command tree is.
+func (a *app) text(fr, en string) string { return a.lang.of(scan.Text{FR: fr, EN: en}) }
 
-// sayf is say with the same values in both sentences.
+// sayf writes one line for people on stdout, with the same values in both languages.
 func (a *app) sayf(fr, en string, args ...any) {
-	fmt.Fprintf(a.stdout, a.lang.of(scan.Text{FR: fr, EN: en})+"\n", args...)
+	fmt.Fprintf(a.stdout, a.text(fr, en)+"\n", args...)
 }
 
 // warn writes a warning on stderr; it changes no exit code.

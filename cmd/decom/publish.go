@@ -45,7 +45,7 @@ func newPublishCommand(a *app) *cobra.Command {
 	var f publishFlags
 	c := &cobra.Command{
 		Use:   "publish [FILE]",
-		Short: "Store scans from a file or standard input in the queue",
+		Short: a.text("Enregistrer dans la file les scans d'un fichier ou de l'entrée standard", "Store scans from a file or standard input in the queue"),
 		Long:  publishLong,
 		Args:  cobra.MaximumNArgs(1),
 		RunE:  func(c *cobra.Command, args []string) error { return a.publish(c.Context(), f, args) },

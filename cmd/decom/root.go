@@ -80,7 +80,7 @@ func (a *app) getenv(name string) string {
 func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "decom",
-		Short:         "Decommission medicine packs: robots -> NATS -> NMVS",
+		Short:         a.text("Désactiver des boîtes de médicaments : robots -> NATS -> NMVS", "Decommission medicine packs: robots -> NATS -> NMVS"),
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -113,6 +113,7 @@ func groupArgs(c *cobra.Command, args []string) error {
 // execute runs one command line and returns the process's exit code. It is the
 // only place that prints an error.
 func execute(ctx context.Context, a *app, args []string) int {
+	a.guessLanguage(args)
 	root := newRoot(a)
 	root.SetArgs(args)
 	markRun(root)

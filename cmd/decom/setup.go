@@ -14,7 +14,7 @@ func newSetupCommand(a *app) *cobra.Command {
 	var dryRun, asJSON bool
 	c := &cobra.Command{
 		Use:   "setup",
-		Short: "Create or update streams and consumers, and say what changed",
+		Short: a.text("Créer ou mettre à jour flux et consommateurs, et dire ce qui change", "Create or update streams and consumers, and say what changed"),
 		Long: `Create the streams DECOM_SCANS, DECOM_LEDGER and DECOM_OUTCOMES and the consumers of every
 account, or change what differs. Nothing is ever deleted. What cannot be changed
 (the storage, the ledger's protection) is reported and left alone; the exit code

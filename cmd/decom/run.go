@@ -1,0 +1,249 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"decom/queue"
+	"decom/worker/packstate"
+)
+
+func newRunCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "The worker: scans from JetStream, packs to NMVS, outcomes and ledger back",
+		Long: "Serves every account of the configuration until it is stopped.\n" +
+			"The first SIGTERM or SIGINT drains: nothing more is taken in, what was sent gets its answer recorded.\n" +
+			"A second one ends at once; that loses nothing, it only leaves more for the next start to find out.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.run(c.Context()) },
+	}
+}
+
+func (a *app) run(ctx context.Context) error {
+	c, err := a.loadConfig(needWorker)
+	if err != nil {
+		return err
+	}
+	log := newLogger(a.stderr, c.Log)
+	p, err := startProcess(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	return p.serve(ctx)
+}
+
+// process is one running `decom run`: its connections, and a unit for each account.
+type process struct {
+	cfg    *loaded
+	log    *slog.Logger
+	worker string // name#incarnation, as it stands in ledger records
+	began  time.Time
+	conn   *queue.Conn
+	store  *packstate.Store
+	units  []*unit
+	met    *metrics
+	fleet  fleet
+	unlock func()
+}
+
+// startProcess connects to everything in the order in which the rest needs it. What
+// is down at start ends the program with exit code 75; later it is waited for.
+func startProcess(ctx context.Context, c *loaded, log *slog.Logger) (*process, error) {
+	p := &process{cfg: c, log: log, worker: workerName(), began: time.Now(), unlock: func() {}}
+	if err := p.connect(ctx); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *process) connect(ctx context.Context) (err error) {
+	if p.unlock, err = lockDir(p.cfg); err != nil {
+		return err
+	}
+	if err := p.openQueue(ctx); err != nil {
+		return err
+	}
+	if err := p.openStore(ctx); err != nil {
+		return err
+	}
+	p.met = newMetrics(p)
+	for i := range p.cfg.Accounts {
+		u, err := p.newUnit(&p.cfg.Accounts[i])
+		if err != nil {
+			return fmt.Errorf("account %s: %w", p.cfg.Accounts[i].Name, err)
+		}
+		p.units = append(p.units, u)
+	}
+	return nil
+}
+
+// workerName tells this process and this start apart from every other one.
+func workerName() string {
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		host = "decom"
+	}
+	return host + "-" + strconv.Itoa(os.Getpid()) + "#" + strconv.FormatInt(time.Now().UnixMilli(), 36)
+}
+
+// natsURLFile is where a process with an embedded server leaves its address, for the
+// other commands that are given the same configuration.
+func natsURLFile(c *Config) string { return filepath.Join(c.Dir, "nats.url") }
+
+// defaultNATS is where an embedded server listens if nobody else does.
+const defaultNATS = "127.0.0.1:4222"
+
+func (p *process) openQueue(ctx context.Context) error {
+	cfg, err := p.cfg.queueConfig()
+	if err != nil {
+		return exitWith(exitConfig, err)
+	}
+	cfg.Name = p.worker
+	cfg.OnLog = func(level, text string) { p.log.Warn("embedded NATS", "level", level, "text", text) }
+	cfg.OnState = func(s queue.State) {
+		if s.Up {
+			p.log.Info("NATS connection is up", "server", s.Server)
+			return
+		}
+		p.log.Warn("NATS connection is down, scans wait in the stream", "err", s.Err)
+	}
+	if cfg.URL == "" {
+		cfg.Listen = freeAddress(defaultNATS)
+	}
+	if p.conn, err = dialQueue(ctx, cfg); err != nil {
+		return err
+	}
+	if cfg.URL == "" {
+		p.log.Info("queue: embedded NATS server", "dir", cfg.Dir, "url", "nats://"+cfg.Listen)
+		if err := os.WriteFile(natsURLFile(&p.cfg.Config), []byte("nats://"+cfg.Listen+"\n"), 0o600); err != nil {
+			return fmt.Errorf("note the address of the embedded NATS server: %w", err)
+		}
+	}
+	changes, err := p.conn.Setup(ctx, p.cfg.queueAccounts(), false)
+	if err != nil {
+		return err
+	}
+	for _, c := range changes {
+		p.log.Info("stream set up", "change", c.String())
+	}
+	return nil
+}
+
+// freeAddress returns want if nobody listens there, else a free port beside it.
+func freeAddress(want string) string {
+	for _, addr := range []string{want, "127.0.0.1:0"} {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			continue
+		}
+		got := l.Addr().String()
+		_ = l.Close()
+		return got
+	}
+	return want
+}
+
+func (p *process) openStore(ctx context.Context) error {
+	cfg, err := p.cfg.storeConfig()
+	if err != nil {
+		return exitWith(exitConfig, err)
+	}
+	p.store, err = packstate.Open(ctx, cfg)
+	switch {
+	case errors.Is(err, packstate.ErrUnavailable):
+		return exitWith(exitDown, err)
+	case err != nil:
+		return exitWith(exitConfig, err)
+	}
+	for _, w := range p.store.Warnings() {
+		p.log.Warn("Redis", "warning", w)
+	}
+	if p.store.Embedded() {
+		p.log.Info("pack state: embedded store, rebuilt from the ledger", "dir", cfg.Dir)
+	}
+	return nil
+}
+
+// serve runs every account until ctx ends, then drains.
+func (p *process) serve(ctx context.Context) error {
+	if err := p.fleet.join(ctx, p); err != nil {
+		return exitWith(exitDown, err)
+	}
+	web, err := p.listen()
+	if err != nil {
+		return exitWith(exitConfig, err)
+	}
+	// The helpers outlive the loops: their last records still need outcomes.
+	helpers, end := context.WithCancel(context.WithoutCancel(ctx))
+	var loops, rest sync.WaitGroup
+	errs := make(chan error, len(p.units)) // one for each loop
+	rest.Go(func() { p.fleet.keep(helpers, p) })
+	rest.Go(func() { web.serve(helpers) })
+	rest.Go(func() { p.housekeeping(helpers) })
+	for _, u := range p.units {
+		rest.Go(func() { u.breaker.Run(helpers) })
+		rest.Go(func() { _ = u.publisher.Run(helpers) }) // ends with its context only
+		loops.Go(func() { errs <- u.loop.Run(ctx) })
+	}
+	p.log.Info("decom is running", "worker", p.worker, "accounts", len(p.units), "http", web.addr)
+	loops.Wait()
+	close(errs)
+	p.drainOutcomes(helpers)
+	end()
+	rest.Wait()
+	var all []error
+	for err := range errs {
+		all = append(all, err)
+	}
+	p.log.Info("decom has drained", "cause", context.Cause(ctx))
+	return errors.Join(all...)
+}
+
+// outcomePatience is how long a drain waits for the last outcomes; what is left is
+// published by the next start, or another process.
+const outcomePatience = 3 * time.Second
+
+func (p *process) drainOutcomes(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, outcomePatience)
+	defer cancel()
+	for _, u := range p.units {
+		for {
+			n, err := p.conn.OutboxPending(ctx, u.cfg.Name)
+			if err != nil || n == 0 {
+				break
+			}
+			select {
+			case <-time.After(50 * time.Millisecond):
+				continue
+			case <-ctx.Done():
+			}
+			break
+		}
+	}
+}
+
+func (p *process) close() {
+	for _, u := range p.units {
+		u.client.Close()
+	}
+	if p.store != nil {
+		_ = p.store.Close()
+	}
+	if p.conn != nil {
+		p.conn.Close()
+	}
+	p.unlock()
+}

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"sync"
+	"time"
+
+	"decom/nmvs"
+	"decom/ratelimit"
+	"decom/worker"
+)
+
+// unit is everything that serves one account. A sick one stops only its own.
+type unit struct {
+	cfg       *Account
+	client    *nmvs.Client
+	cert      *nmvs.Certificate
+	breaker   *nmvs.Breaker
+	limiter   *ratelimit.Limiter
+	loop      *worker.Account
+	publisher *worker.Publisher
+	live      liveAccount
+}
+
+// link is the breaker for what is sent and the client for what is only rendered.
+type link struct {
+	*nmvs.Breaker
+	client *nmvs.Client
+}
+
+func (l link) Digest(c nmvs.Call) string { return l.client.Digest(c) }
+
+func (p *process) newUnit(a *Account) (*unit, error) {
+	u := &unit{cfg: a}
+	clientCfg, err := p.cfg.clientConfig(a)
+	if err != nil {
+		return nil, exitWith(exitConfig, err)
+	}
+	clientCfg.Software = nmvs.Software{Name: "decom", Supplier: "decom", Version: softwareVersion}
+	u.cert, _ = clientCfg.Certificate.(*nmvs.Certificate)
+	if u.client, err = nmvs.New(clientCfg); err != nil {
+		return nil, exitWith(exitConfig, err)
+	}
+	rates, err := a.rates()
+	if err != nil {
+		return nil, exitWith(exitConfig, err)
+	}
+	if u.limiter, err = ratelimit.New(ratelimit.Config{Limits: rates}); err != nil {
+		return nil, exitWith(exitConfig, err)
+	}
+	u.breaker, err = nmvs.NewBreaker(u.client, nmvs.BreakerConfig{
+		Stamp: u.client.Stamp,
+		OnChange: func(svc nmvs.Service, s nmvs.BreakerStatus) {
+			p.log.Warn("circuit breaker", "account", a.Name, "service", svc.String(), "state", string(s.State), "login", s.Login, "cause", s.Cause)
+			u.loop.Wake()
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	deps := worker.Deps{
+		Scans: p.conn.Scans(a.Name), Records: p.conn.Ledger(a.Name), State: p.store,
+		NMVS: link{u.breaker, u.client}, Limiter: u.limiter, Log: p.log,
+		Rank: func() int { return p.fleet.rank(a.Name) }, Hooks: p.hooks(u),
+	}
+	if len(p.cfg.Accounts) > 1 {
+		deps.Owners = p.store
+	}
+	if u.loop, err = worker.New(p.workerConfig(a), deps); err != nil {
+		return nil, exitWith(exitConfig, err)
+	}
+	u.publisher = &worker.Publisher{Account: a.Name, Sites: a.Sites, Outbox: p.conn.Outbox(a.Name),
+		Outcomes: p.conn, Records: p.conn.Ledger(a.Name), Log: p.log}
+	return u, nil
+}
+
+// softwareVersion is what NMVS is told: at most 10 characters, and part of the bytes
+// that a ledger record vouches for, so it changes with releases only.
+const softwareVersion = "1.0"
+
+func (p *process) workerConfig(a *Account) worker.Config {
+	s := a.Settings(p.cfg.Protocol)
+	return worker.Config{
+		Account: a.Name, Worker: p.worker, Mode: worker.Mode(a.Mode), Parallel: a.Limits.Parallel, Batch: a.Limits.Batch,
+		Settle: worker.Grade(s.Settle), TSend: s.TSend, THTTPSingle: s.THTTPSingle, THTTPBulk: s.THTTPBulk,
+		TGrace: s.TGrace, THoldSingle: s.THoldSingle, THoldBulk: s.THoldBulk, TResult: s.TResult, Skew: s.Skew,
+	}
+}
+
+// fleet knows who else is running. It is advice: it spreads the work and the limits,
+// and is never needed for safety (protocol.md section 1).
+type fleet struct {
+	mu     sync.Mutex
+	worker string   // guarded by mu, as the rest
+	alive  []string // sorted, this one included
+}
+
+const (
+	heartbeatEvery = 2 * time.Second
+	heartbeatFor   = 10 * time.Second
+)
+
+func (f *fleet) join(ctx context.Context, p *process) error {
+	f.worker = p.worker
+	return f.beat(ctx, p)
+}
+
+func (f *fleet) beat(ctx context.Context, p *process) error {
+	ctx, cancel := context.WithTimeout(ctx, heartbeatEvery)
+	defer cancel()
+	alive, err := p.store.Heartbeat(ctx, p.worker, heartbeatFor)
+	if err != nil {
+		return fmt.Errorf("heartbeat: %w", err)
+	}
+	f.mu.Lock()
+	f.alive = alive
+	f.mu.Unlock()
+	for _, u := range p.units {
+		if err := u.limiter.SetShare(f.share(u.cfg.Name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keep beats until ctx ends, then says that this process leaves.
+func (f *fleet) keep(ctx context.Context, p *process) {
+	tick := time.NewTicker(heartbeatEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			_ = f.beat(ctx, p) // a Redis that is away is reported by the loops
+		case <-ctx.Done():
+			bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), heartbeatEvery)
+			defer cancel()
+			_, _ = p.store.Heartbeat(bye, p.worker, 0)
+			return
+		}
+	}
+}
+
+// rank is this process's place for an account by rendezvous hashing: 0 serves it, the
+// others stand by.
+func (f *fleet) rank(account string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	mine, rank := rendezvous(account, f.worker), 0
+	for _, w := range f.alive {
+		if w != f.worker && rendezvous(account, w) > mine {
+			rank++
+		}
+	}
+	return rank
+}
+
+func rendezvous(account, worker string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(account + "\x00" + worker))
+	x := h.Sum64() // mixed once more: FNV alone leaves the last bytes in the low bits
+	x ^= x >> 33
+	x *= 0xff51afd7ed558ccd
+	return x ^ x>>33
+}
+
+// standbyShare is the part of an account's limit that the processes standing by have
+// together: enough to take over and to verify, small beside the one that serves.
+const standbyShare = 0.1
+
+// share is this process's part of an account's limit. Over the fleet the parts make
+// one: limits are the account's, not the process's (contract.md section 7).
+func (f *fleet) share(account string) float64 {
+	rank := f.rank(account)
+	f.mu.Lock()
+	n := len(f.alive)
+	f.mu.Unlock()
+	switch {
+	case n <= 1:
+		return 1
+	case rank == 0:
+		return 1 - standbyShare
+	}
+	return standbyShare / float64(n-1)
+}
+
+func (f *fleet) members() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.alive)
+}
+
+// housekeeping trims what is consumed and looks for scans that nobody serves.
+func (p *process) housekeeping(ctx context.Context) {
+	look, trim := time.NewTicker(30*time.Second), time.NewTicker(time.Hour)
+	defer look.Stop()
+	defer trim.Stop()
+	for {
+		p.lookForUnrouted(ctx)
+		select {
+		case <-look.C:
+		case <-trim.C:
+			if err := p.conn.Trim(ctx, p.cfg.queueAccounts(), scansKept); err != nil && ctx.Err() == nil {
+				p.log.Warn("trim of consumed scans", "err", err)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// scansKept is how long consumed scans stay in the stream (protocol.md section 2).
+const scansKept = 7 * 24 * time.Hour
+
+func (p *process) lookForUnrouted(ctx context.Context) {
+	sites, err := p.conn.Unrouted(ctx, p.cfg.queueAccounts())
+	if err != nil {
+		return // NATS is away: the connection's own message says so
+	}
+	total := uint64(0)
+	for site, n := range sites {
+		total += n
+		p.log.Warn("scans of a site that no account names wait in the stream", "site", site, "scans", n)
+	}
+	p.met.unrouted.Set(float64(total))
+}
