@@ -206,6 +206,7 @@ func (r *reader) seen(s *ledger.State, onlyNewest, list bool) {
 	if !list {
 		return
 	}
+	r.bad = r.bad || onlyNewest // never written together
 	mask := r.byte()
 	for i := range s.Seen {
 		if mask&(1<<i) != 0 {
