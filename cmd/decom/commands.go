@@ -6,9 +6,11 @@ import "github.com/spf13/cobra"
 // that is not built yet is not here.
 func commands() []func(*app) *cobra.Command {
 	return []func(*app) *cobra.Command{
+		newRunCommand,
 		newPublishCommand,
 		newSimCommand,
 		newSetupCommand,
+		newStatusCommand,
 		newExplainCommand,
 		newConfigCommand,
 	}

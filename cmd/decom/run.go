@@ -221,7 +221,7 @@ func (p *process) drainOutcomes(ctx context.Context) {
 	defer cancel()
 	for _, u := range p.units {
 		for {
-			n, err := p.conn.OutboxPending(ctx, u.cfg.Name)
+			n, err := p.conn.Outbox(u.cfg.Name).Pending(ctx)
 			if err != nil || n == 0 {
 				break
 			}

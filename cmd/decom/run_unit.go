@@ -40,7 +40,7 @@ func (p *process) newUnit(a *Account) (*unit, error) {
 		return nil, exitWith(exitConfig, err)
 	}
 	clientCfg.Software = nmvs.Software{Name: "decom", Supplier: "decom", Version: softwareVersion}
-	u.cert, _ = clientCfg.Certificate.(*nmvs.Certificate)
+	u.cert = clientCfg.Certificate
 	if u.client, err = nmvs.New(clientCfg); err != nil {
 		return nil, exitWith(exitConfig, err)
 	}

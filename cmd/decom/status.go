@@ -1,0 +1,286 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"decom/nmvs"
+	"decom/worker"
+	"decom/worker/packstate"
+	"decom/worker/scan"
+
+	"decom/queue"
+)
+
+// Status is what `decom status --json` and GET /status give. Fields are added, never
+// renamed.
+type Status struct {
+	At       string            `json:"at"`
+	Source   string            `json:"source"` // "worker": asked a running process; "stores": read from NATS and Redis
+	Worker   string            `json:"worker,omitempty"`
+	Since    string            `json:"since,omitempty"`
+	Version  string            `json:"version"`
+	Fleet    []string          `json:"fleet,omitempty"` // processes that are alive
+	NATS     string            `json:"nats"`            // up, or what is wrong
+	Redis    string            `json:"redis"`
+	Unrouted map[string]uint64 `json:"unrouted,omitempty"` // site -> scans that no account serves
+	Accounts []AccountStatus   `json:"accounts"`
+}
+
+// AccountStatus is one account's part.
+type AccountStatus struct {
+	Account       string                 `json:"account"`
+	Sites         []string               `json:"sites"`
+	Halted        bool                   `json:"halted"`
+	HaltedWhy     string                 `json:"halted_why,omitempty"`
+	Pending       uint64                 `json:"pending"`        // scans in the stream, not delivered yet
+	Unacked       uint64                 `json:"unacked"`        // delivered, not disposed of: held ones too
+	OldestSeconds float64                `json:"oldest_seconds"` // age of the oldest of them
+	Open          int                    `json:"open"`           // packs with an open attempt
+	InDoubt       int                    `json:"in_doubt"`       // open, and nobody here waits for their answer
+	Due           int                    `json:"due"`            // accepted, to be sent again
+	Parked        int                    `json:"parked"`         // wait for a person
+	InFlight      int                    `json:"in_flight"`      // calls of this process
+	Held          int                    `json:"held"`
+	Outcomes      uint64                 `json:"outcomes_waiting"` // ledger records whose outcomes are not published yet
+	Results       map[scan.Result]uint64 `json:"results,omitempty"`
+	Services      []ServiceStatus        `json:"services,omitempty"`
+	Rank          int                    `json:"rank"` // 0: this process serves the account
+	Certificate   string                 `json:"certificate_until,omitempty"`
+	Trouble       string                 `json:"trouble,omitempty"`
+	Stores        string                 `json:"stores,omitempty"` // why figures of the stores are missing
+
+	certificateUntil time.Time
+}
+
+// ServiceStatus is one NMVS service of an account.
+type ServiceStatus struct {
+	Service  string  `json:"service"`
+	Breaker  string  `json:"breaker"`
+	Since    string  `json:"since,omitempty"`
+	Cause    string  `json:"cause,omitempty"`
+	Limit    float64 `json:"limit_per_second"` // this process's share of the account's limit
+	Rate     float64 `json:"rate_per_second"` // allowed now
+	Waited   float64 `json:"waited_seconds"`
+	Cooldown string  `json:"cooldown_until,omitempty"`
+}
+
+// statusPatience bounds what one status may wait for stores that are away.
+const statusPatience = 2 * time.Second
+
+// status gathers the running process's view.
+func (p *process) status() Status {
+	ctx, cancel := context.WithTimeout(context.Background(), statusPatience)
+	defer cancel()
+	s := statusOfStores(ctx, p.cfg, p.conn, p.store)
+	s.Source, s.Worker, s.Since, s.Fleet = "worker", p.worker, scan.Time(p.began), p.fleet.members()
+	for i, u := range p.units {
+		u.fill(&s.Accounts[i])
+		s.Accounts[i].Rank = p.fleet.rank(u.cfg.Name)
+	}
+	return s
+}
+
+func (u *unit) fill(s *AccountStatus) {
+	u.live.mu.Lock()
+	s.InFlight = u.live.inflight
+	s.InDoubt = max(s.Open-u.live.inflight, 0)
+	if time.Since(u.live.heldAt) < troubleFresh {
+		s.Held = u.live.held
+	}
+	s.Halted = s.Halted || u.live.halted
+	if s.HaltedWhy == "" {
+		s.HaltedWhy = u.live.why
+	}
+	if time.Since(u.live.lastBad) < troubleFresh {
+		s.Trouble = u.live.trouble
+	}
+	s.Results = map[scan.Result]uint64{}
+	for r, n := range u.live.results {
+		s.Results[r] = n
+	}
+	u.live.mu.Unlock()
+	if u.cert != nil {
+		s.certificateUntil = u.cert.Expiry()
+		s.Certificate = scan.Time(s.certificateUntil)
+	}
+	for _, svc := range nmvs.Services() {
+		b := u.breaker.Status(svc)
+		st := ServiceStatus{Service: svc.String(), Breaker: string(b.State), Since: scan.Time(b.Since)}
+		if b.Cause != nil && b.State != nmvs.BreakerClosed {
+			st.Cause = b.Cause.Error()
+		}
+		if svc == nmvs.Single || svc == nmvs.Bulk {
+			l := u.limiter.State(svc.String())
+			st.Limit, st.Rate, st.Waited = l.Limit, l.Now, l.Waited.Seconds()
+			if l.CooldownUntil.After(time.Now()) {
+				st.Cooldown = scan.Time(l.CooldownUntil)
+			}
+		}
+		s.Services = append(s.Services, st)
+	}
+}
+
+// statusOfStores reads what NATS and Redis know; it works without any worker running.
+func statusOfStores(ctx context.Context, c *loaded, conn *queue.Conn, store *packstate.Store) Status {
+	s := Status{At: scan.Time(time.Now()), Source: "stores", Version: version(), NATS: "up", Redis: "up"}
+	if !conn.Up() {
+		s.NATS = "down"
+	}
+	if err := store.Ping(ctx); err != nil {
+		s.Redis = err.Error()
+	}
+	s.Unrouted, _ = conn.Unrouted(ctx, c.queueAccounts())
+	for i := range c.Accounts {
+		s.Accounts = append(s.Accounts, accountOfStores(ctx, &c.Accounts[i], conn, store))
+	}
+	return s
+}
+
+func accountOfStores(ctx context.Context, a *Account, conn *queue.Conn, store *packstate.Store) AccountStatus {
+	s := AccountStatus{Account: a.Name, Sites: a.Sites}
+	counts, err1 := store.Counts(ctx, a.Name)
+	s.Open, s.InDoubt, s.Due, s.Parked = counts.Open, counts.Open, counts.Due, counts.Parked
+	note, halted, err2 := store.Halted(ctx, a.Name)
+	if s.Halted = halted; halted {
+		_, s.HaltedWhy = worker.HaltNote(note)
+	}
+	pending, err3 := conn.Scans(a.Name).Pending(ctx)
+	s.Pending, s.Unacked = pending.Pending, pending.AckPending
+	if !pending.Oldest.IsZero() {
+		s.OldestSeconds = max(time.Since(pending.Oldest).Seconds(), 0)
+	}
+	var err4 error
+	s.Outcomes, err4 = conn.Outbox(a.Name).Pending(ctx)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		s.Stores = strings.ReplaceAll(err.Error(), "\n", "; ")
+	}
+	return s
+}
+
+func newStatusCommand(a *app) *cobra.Command {
+	asJSON := false
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "One snapshot: backlog, doubts, what waits for people, breakers and limits",
+		Long:  "Asks the running process at http.listen; if none answers, NATS and Redis themselves.",
+		Args:  cobra.NoArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return a.status(c.Context(), asJSON) },
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "JSON object on standard output")
+	return c
+}
+
+func (a *app) status(ctx context.Context, asJSON bool) error {
+	c, err := a.loadConfig(needWorker)
+	if err != nil {
+		return err
+	}
+	s, err := askWorker(ctx, c)
+	if err != nil {
+		if s, err = askStores(ctx, c); err != nil {
+			return err
+		}
+	}
+	if asJSON {
+		enc := json.NewEncoder(a.stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(s)
+	}
+	return a.printStatus(s)
+}
+
+func askWorker(ctx context.Context, c *loaded) (Status, error) {
+	var s Status
+	if c.HTTP.Listen == "" {
+		return s, errors.New("http.listen is empty")
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*statusPatience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.HTTP.Listen+"/status", nil)
+	if err != nil {
+		return s, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return s, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return s, fmt.Errorf("%s answers %s", req.URL, resp.Status)
+	}
+	return s, json.NewDecoder(io.LimitReader(resp.Body, 16<<20)).Decode(&s)
+}
+
+func askStores(ctx context.Context, c *loaded) (Status, error) {
+	if c.NATS.URL == "" && c.Redis.URL == "" && len(c.Redis.Addrs) == 0 {
+		return Status{}, exitWith(exitDown, fmt.Errorf("no decom run answers at http://%s/status, and its stores are embedded: start decom run, or check http.listen", c.HTTP.Listen))
+	}
+	conn, err := c.connectQueue(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	defer conn.Close()
+	cfg, err := c.storeConfig()
+	if err != nil {
+		return Status{}, exitWith(exitConfig, err)
+	}
+	if cfg.Embedded() {
+		return Status{}, exitWith(exitDown, fmt.Errorf("no decom run answers at http://%s/status, and its pack state is embedded: start decom run, or check http.listen", c.HTTP.Listen))
+	}
+	store, err := packstate.Open(ctx, cfg)
+	if err != nil {
+		return Status{}, exitWith(exitDown, err)
+	}
+	defer store.Close()
+	return statusOfStores(ctx, c, conn, store), nil
+}
+
+func (a *app) printStatus(s Status) error {
+	w := tabwriter.NewWriter(a.stdout, 0, 8, 2, ' ', 0)
+	say := func(fr, en string, args ...any) {
+		fmt.Fprintf(w, a.lang.of(scan.Text{FR: fr, EN: en})+"\n", args...)
+	}
+	if s.Worker != "" {
+		say("processus\t%s depuis %s", "process\t%s since %s", s.Worker, s.Since)
+	}
+	say("NATS %s, Redis %s", "NATS %s, Redis %s", s.NATS, s.Redis)
+	for site, n := range s.Unrouted {
+		say("! %d scans du site %s : aucun compte ne le nomme", "! %d scans of site %s: no account names it", n, site)
+	}
+	say("compte\tattente\tplus ancien\touverts\ten doute\tà renvoyer\tà examiner\tdisjoncteur\tdébit", "account\tbacklog\toldest\topen\tin doubt\tdue\tto review\tbreaker\trate")
+	for _, c := range s.Accounts {
+		breaker, rate := "-", "-"
+		if len(c.Services) > 0 {
+			breaker, rate = c.Services[0].Breaker, fmt.Sprintf("%.3g/s", c.Services[0].Rate)
+		}
+		fmt.Fprintf(w, "%s\t%d\t%s\t%d\t%d\t%d\t%d\t%s\t%s\n", c.Account, c.Pending+c.Unacked,
+			(time.Duration(c.OldestSeconds) * time.Second).String(), c.Open, c.InDoubt, c.Due, c.Parked, breaker, rate)
+		if c.Halted {
+			say("! %s est ARRÊTÉ : %s", "! %s is HALTED: %s", c.Account, c.HaltedWhy)
+		}
+		if c.Trouble != "" {
+			say("! %s attend : %s", "! %s waits: %s", c.Account, c.Trouble)
+		}
+	}
+	return w.Flush()
+}
+
+// embeddedURL is the address that a running process with an embedded server left, or "".
+func embeddedURL(c *Config) string {
+	b, err := os.ReadFile(natsURLFile(c))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
