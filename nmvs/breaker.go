@@ -219,6 +219,7 @@ func (b *Breaker) leave(ctx context.Context, svc Service, ln *line, report func(
 	case verdict == nil:
 		if trying {
 			b.trial, b.login = false, nil
+			b.note()
 		}
 		if ln.ramp > 0 {
 			if ln.ramp *= 2; ln.ramp >= b.cfg.Ramp {
@@ -367,22 +368,28 @@ func (b *Breaker) status(ln *line) BreakerStatus {
 }
 
 // tell calls the hook for the changes that were noted, under no lock that a
-// breaker's method takes.
+// breaker's method waits for. Who finds another telling leaves its changes to it.
 func (b *Breaker) tell() {
-	if b.cfg.OnChange == nil || !b.telling.TryLock() {
-		return // whoever tells takes ours along
-	}
-	for {
-		b.mu.Lock()
-		list := b.changes
-		b.changes = nil
-		b.mu.Unlock()
-		if len(list) == 0 {
-			break
+	for b.cfg.OnChange != nil && b.pending() && b.telling.TryLock() {
+		for list := b.take(); len(list) > 0; list = b.take() {
+			for _, c := range list {
+				b.cfg.OnChange(c.svc, c.status)
+			}
 		}
-		for _, c := range list {
-			b.cfg.OnChange(c.svc, c.status)
-		}
+		b.telling.Unlock()
 	}
-	b.telling.Unlock()
+}
+
+func (b *Breaker) pending() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.changes) > 0
+}
+
+func (b *Breaker) take() []change {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	list := b.changes
+	b.changes = nil
+	return list
 }

@@ -14,7 +14,7 @@ func (b *Breaker) Run(ctx context.Context) {
 		due := b.due()
 		var timer <-chan time.Time // nil: nothing is open, wait for a wake
 		if !due.IsZero() {
-			timer = time.After(max(time.Until(due), 0) + time.Millisecond) // half-open begins strictly after the timeout
+			timer = time.After(max(time.Until(due), 0) + pause)
 		}
 		select {
 		case <-ctx.Done():
@@ -26,8 +26,13 @@ func (b *Breaker) Run(ctx context.Context) {
 	}
 }
 
+// pause is added to each wait: half-open begins strictly after the timeout, and a
+// ping that somebody else sends must not make Run spin.
+const pause = 10 * time.Millisecond
+
 // due returns when the next ping may go; zero if none is needed.
 func (b *Breaker) due() (first time.Time) {
+	defer b.tell()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for svc, ln := range b.lines {

@@ -17,7 +17,10 @@ type Error struct {
 
 // Error never holds a password, a serial or a part of a body.
 func (e *Error) Error() string {
-	s := fmt.Sprintf("%s %s: %s", e.Op, e.C, e.Class)
+	s := fmt.Sprintf("call %s: %s", e.C, e.Class)
+	if e.Op != "" {
+		s = e.Op + " " + s
+	}
 	if e.Code != "" {
 		s += ": " + clip(e.Code)
 	}
