@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"decom/worker/scan"
 
@@ -106,7 +107,10 @@ type publishing struct {
 	errs   []error // final refusals, by message
 	tries  []int   // answers "no stream", by message
 	inbox  string
-	sub    *nats.Subscription
+	// answers is a channel of our own: nats.go's NextMsg turns "no stream" into an
+	// error that does not say to which publish. Room for the answers of a window and
+	// for late ones of windows given up.
+	answers chan *nats.Msg
 }
 
 // publishAll publishes msgs in order and waits for every answer. Publishes whose
@@ -118,15 +122,13 @@ func (c *Conn) publishAll(ctx context.Context, stream string, msgs []*nats.Msg) 
 	p := &publishing{
 		c: c, stream: stream, msgs: msgs, acks: make([]Ack, len(msgs)), errs: make([]error, len(msgs)),
 		tries: make([]int, len(msgs)), inbox: c.nc.NewInbox(),
+		answers: make(chan *nats.Msg, min(4*publishWindow, 4*len(msgs)+16)),
 	}
-	var err error
-	if p.sub, err = c.nc.SubscribeSync(p.inbox + ".*"); err != nil {
+	sub, err := c.nc.ChanSubscribe(p.inbox+".*", p.answers)
+	if err != nil {
 		return p.acks, fail("publish", stream, err)
 	}
-	defer func() { _ = p.sub.Unsubscribe() }()
-	if err := p.sub.SetPendingLimits(-1, -1); err != nil {
-		return p.acks, fail("publish", stream, err)
-	}
+	defer func() { _ = sub.Unsubscribe() }()
 	todo := make([]int, len(msgs))
 	for i := range msgs {
 		todo[i] = i
@@ -181,24 +183,40 @@ func (p *publishing) round(ctx context.Context, todo []int) error {
 		if answered == len(todo) {
 			return nil
 		}
-		msg, err := p.sub.NextMsg(0)
-		if err != nil {
-			one, cancel := context.WithTimeout(ctx, p.c.cfg.AnswerWait)
-			msg, err = p.sub.NextMsgWithContext(one)
-			cancel()
-		}
-		switch {
-		case err == nil:
-			if p.take(msg) {
-				answered++
-			}
-		case passing(err), ctx.Err() != nil:
-			return nil
-		default:
+		msg, err := p.answer(ctx)
+		if err != nil || msg == nil {
 			return err
+		}
+		if p.take(msg) {
+			answered++
 		}
 	}
 	return nil
+}
+
+// answer waits for the next answer; nil when the server is silent, or ctx has ended.
+func (p *publishing) answer(ctx context.Context) (*nats.Msg, error) {
+	select {
+	case msg, ok := <-p.answers:
+		return closedIf(msg, !ok)
+	default:
+	}
+	t := time.NewTimer(p.c.cfg.AnswerWait)
+	defer t.Stop()
+	select {
+	case msg, ok := <-p.answers:
+		return closedIf(msg, !ok)
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return nil, nil
+}
+
+func closedIf(msg *nats.Msg, closed bool) (*nats.Msg, error) {
+	if closed {
+		return nil, nats.ErrConnectionClosed
+	}
+	return msg, nil
 }
 
 // take reads one answer; false when it is a late one to a publish answered before.

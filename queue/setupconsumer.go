@@ -36,28 +36,39 @@ func (c *Conn) planScans(ctx context.Context, a Account) (*step, error) {
 	}
 	s.changes = append(s.changes, Change{StreamScans + "/" + name, "position", position(have), fmt.Sprintf("sequence %d", to)})
 	update := s.do
-	s.do = func(ctx context.Context) error { return c.moveAndUpdate(ctx, name, want, have == nil, to, update) }
+	s.do = func(ctx context.Context) error { return c.moveAndUpdate(ctx, want, have, to, update) }
 	return s, nil
 }
 
 // moveAndUpdate sets a consumer to a sequence and updates it, so that no delivery falls in
-// between: one under the new filters but the old position would leave scans
-// out for ever. The pause ends with the update, or by itself if we die here.
-func (c *Conn) moveAndUpdate(ctx context.Context, name string, want jetstream.ConsumerConfig, create bool, to uint64, update func(context.Context) error) error {
-	until := time.Now().Add(time.Minute)
-	if create {
+// between: one under the new filters but from the old position would leave scans
+// out for ever. Should we die here, the pause ends by itself.
+func (c *Conn) moveAndUpdate(ctx context.Context, want jetstream.ConsumerConfig, have *jetstream.ConsumerInfo, to uint64, update func(context.Context) error) error {
+	until, before := time.Now().Add(time.Minute), (*time.Time)(nil)
+	if have == nil {
 		paused := want
 		paused.PauseUntil = &until
 		if _, err := c.js.CreateOrUpdateConsumer(ctx, StreamScans, paused); err != nil {
 			return err
 		}
-	} else if _, err := c.js.PauseConsumer(ctx, StreamScans, name, until); err != nil {
+	} else {
+		before = have.Config.PauseUntil
+		if _, err := c.js.PauseConsumer(ctx, StreamScans, want.Name, until); err != nil {
+			return err
+		}
+	}
+	if _, err := c.js.ResetConsumerToSequence(ctx, StreamScans, want.Name, to); err != nil {
 		return err
 	}
-	if _, err := c.js.ResetConsumerToSequence(ctx, StreamScans, name, to); err != nil {
+	if err := update(ctx); err != nil {
 		return err
 	}
-	return update(ctx)
+	if before != nil && before.After(time.Now()) { // an operator has paused it
+		_, err := c.js.PauseConsumer(ctx, StreamScans, want.Name, *before)
+		return err
+	}
+	_, err := c.js.ResumeConsumer(ctx, StreamScans, want.Name)
+	return err
 }
 
 func position(have *jetstream.ConsumerInfo) string {
