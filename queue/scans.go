@@ -26,6 +26,9 @@ type Delivery interface {
 	// Delivered counts the deliveries of this scan, from 1. A delayed retry counts
 	// too, so it says nothing about poison.
 	Delivered() int
+	// Backlog is how many scans of the account lay behind this one, not delivered yet,
+	// when it was delivered. It costs nothing and is as old as the delivery.
+	Backlog() uint64
 	// Ack ends the scan's deliveries. It does not wait for the server: an ack that
 	// gets lost brings the scan again. [AckAll] waits.
 	Ack(ctx context.Context) error
@@ -103,6 +106,7 @@ type delivery struct {
 	msg       *nats.Msg
 	meta      scan.Meta
 	delivered int
+	backlog   uint64
 	settled   atomic.Bool
 }
 
@@ -113,7 +117,7 @@ func newDelivery(c *Conn, msg *nats.Msg) (*delivery, error) {
 	}
 	site, device := source(msg.Subject, scanPrefix)
 	return &delivery{
-		c: c, msg: msg, delivered: int(m.NumDelivered),
+		c: c, msg: msg, delivered: int(m.NumDelivered), backlog: m.NumPending,
 		meta: scan.Meta{
 			Site: site, Device: device, Seq: m.Sequence.Stream, Stored: m.Timestamp,
 			MsgID: msg.Header.Get(headerMsgID),
@@ -124,6 +128,7 @@ func newDelivery(c *Conn, msg *nats.Msg) (*delivery, error) {
 func (d *delivery) Meta() scan.Meta { return d.meta }
 func (d *delivery) Data() []byte    { return d.msg.Data }
 func (d *delivery) Delivered() int  { return d.delivered }
+func (d *delivery) Backlog() uint64 { return d.backlog }
 
 func (d *delivery) Ack(context.Context) error {
 	return d.settle("ack", func() error { return d.c.nc.Publish(d.msg.Reply, []byte("+ACK")) })

@@ -133,7 +133,7 @@ func (s *Scans) deliver(a *account, m message) *delivery {
 	a.count[m.seq]++
 	o := m.outcome() // splits the subject
 	return &delivery{
-		c: s.c, a: a, body: m.body, n: a.count[m.seq],
+		c: s.c, a: a, body: m.body, n: a.count[m.seq], backlog: s.c.b.scans[len(s.c.b.scans)-1].seq - m.seq,
 		meta: scan.Meta{Site: o.Site, Device: o.Device, Seq: m.seq, Stored: m.at, MsgID: m.id},
 	}
 }
@@ -216,12 +216,14 @@ type delivery struct {
 	meta    scan.Meta
 	body    []byte
 	n       int
+	backlog uint64 // of all sites: more than a server would say, never less
 	settled atomic.Bool
 }
 
 func (d *delivery) Meta() scan.Meta { return d.meta }
 func (d *delivery) Data() []byte    { return d.body }
 func (d *delivery) Delivered() int  { return d.n }
+func (d *delivery) Backlog() uint64 { return d.backlog }
 
 func (d *delivery) Ack(context.Context) error {
 	if err := d.settle("ack"); err != nil {
