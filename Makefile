@@ -1,0 +1,34 @@
+# decom: what a developer types. Everything longer than a line is in deploy/dev.
+
+FUZZTIME ?= 30s
+DEMO_FLAGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test lint bench fuzz clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+build: ## build bin/decom
+	@go build -o bin/decom ./cmd/decom
+
+# The build is inside the recipe so that its first word is on screen at once.
+demo: ## build, then run the whole line on this machine (DEMO_FLAGS="--packs 300 --faults heavy")
+	@echo "decom demo: building bin/decom first; with an empty build cache that takes about two minutes."
+	@go build -o bin/decom ./cmd/decom
+	@bin/decom demo $(DEMO_FLAGS)
+
+test: ## get what the tests need, then run everything under the race detector
+	@deploy/dev/test.sh
+
+lint: ## gofmt, vet, fix, staticcheck and the rules of the tree
+	@deploy/dev/lint.sh
+
+bench: ## first throughput figures, as bench/README.md describes
+	go test ./bench -run '^$$' -bench Line -benchtime 1x
+
+fuzz: ## every fuzz target one after another, FUZZTIME (30s) each
+	@FUZZTIME=$(FUZZTIME) deploy/dev/fuzz.sh
+
+clean: ## remove what was built; never a data directory
+	@rm -rf bin .cache
