@@ -81,7 +81,9 @@ func (c *loaded) decodeFile() []problem {
 	if len(bytes.TrimSpace(c.src.data)) == 0 {
 		return nil
 	}
-	dec := yaml.NewDecoder(bytes.NewReader(c.src.data), yaml.Strict())
+	// AllowDuplicateMapKey: a key that overrides a merged one (<<: *base) would
+	// count as a duplicate. Real duplicates were refused by the parser, in index.
+	dec := yaml.NewDecoder(bytes.NewReader(c.src.data), yaml.Strict(), yaml.AllowDuplicateMapKey())
 	if err := dec.Decode(&c.Config); err != nil && !errors.Is(err, io.EOF) {
 		p := yamlProblem(err)
 		for key, t := range c.src.tokens { // name the key that the position belongs to
@@ -111,7 +113,7 @@ func yamlProblem(err error) problem {
 	return p
 }
 
-var goTypes = regexp.MustCompile(`^cannot unmarshal (\S+) into Go (?:struct field \S+|value) of type (\S+)`)
+var goTypes = regexp.MustCompile(`^cannot unmarshal (.+) into Go (?:struct field \S+|value) of type (\S+)`)
 
 // plainTypeError says a decoder's complaint without Go's words.
 func plainTypeError(msg string) string {
@@ -125,7 +127,7 @@ func plainTypeError(msg string) string {
 		"time.Duration": "a duration with its unit, as 3s, 20m or 24h",
 	}
 	word := func(t string) string {
-		t = strings.TrimSuffix(strings.TrimPrefix(t, "*"), "{}")
+		t = strings.TrimSuffix(strings.TrimPrefix(t, "*"), " {}")
 		if w := words[t]; w != "" {
 			return w
 		}

@@ -144,11 +144,18 @@ func (s *source) index() []problem {
 		return nil
 	case 1:
 	default:
-		return []problem{{why: "has several documents (---), wants one", line: file.Docs[1].GetToken().Position.Line, col: 1}}
+		return []problem{{why: "has several documents (---), wants one", line: documentStart(file.Docs[1]), col: 1}}
 	}
 	ix := indexer{src: s}
 	ix.node(file.Docs[0].Body, keysOf(), "")
 	return ix.problems
+}
+
+func documentStart(d *ast.DocumentNode) int {
+	if d.Start != nil {
+		return d.Start.Position.Line
+	}
+	return d.GetToken().Position.Line
 }
 
 // indexer walks the file's tree beside the tree of known keys.
@@ -164,20 +171,55 @@ func (ix *indexer) node(n ast.Node, known *keyTree, path string) {
 	case *ast.TagNode:
 		ix.node(n.Value, known, path)
 	case *ast.MappingNode:
-		for _, v := range n.Values {
+		for i, v := range n.Values {
+			if _, merge := v.Key.(*ast.MergeKeyNode); merge && i > 0 {
+				// The decoder lets a later merge win over the keys before it, YAML does not.
+				t := v.Key.GetToken()
+				ix.problems = append(ix.problems, problem{key: path, why: "<<: must come before the other keys", line: t.Position.Line, col: t.Position.Column})
+			}
 			ix.entry(v, known, path)
 		}
 	case *ast.MappingValueNode:
 		ix.entry(n, known, path)
 	case *ast.SequenceNode:
 		for i, v := range n.Values {
-			item := join(path, strconv.Itoa(i))
-			ix.src.tokens[item] = v.GetToken()
-			if known.item != nil {
-				ix.node(v, known.item, item)
+			if known.item == nil {
+				break // a list where none belongs: the decoder says so
 			}
+			item := join(path, strconv.Itoa(i))
+			ix.src.tokens[item] = startOf(v)
+			ix.node(v, known.item, item)
 		}
+	case ast.ScalarNode:
+		ix.duration(n, known, path)
 	}
+}
+
+// duration judges durations here, because the decoder does not say where a wrong
+// one stands.
+func (ix *indexer) duration(n ast.ScalarNode, known *keyTree, path string) {
+	if !known.duration || n.Type() == ast.NullType {
+		return
+	}
+	t := n.GetToken()
+	if _, err := parseDuration(t.Value); err != nil {
+		ix.problems = append(ix.problems, problem{key: path, why: err.Error(), line: t.Position.Line, col: t.Position.Column})
+	}
+}
+
+// startOf is the first token of a value; a block mapping's own token is a colon.
+func startOf(n ast.Node) *token.Token {
+	switch n := n.(type) {
+	case *ast.MappingValueNode:
+		return n.Key.GetToken()
+	case *ast.MappingNode:
+		if !n.IsFlowStyle && len(n.Values) > 0 {
+			return n.Values[0].Key.GetToken()
+		}
+	case *ast.AnchorNode:
+		return n.Start
+	}
+	return n.GetToken()
 }
 
 func (ix *indexer) entry(v *ast.MappingValueNode, known *keyTree, path string) {

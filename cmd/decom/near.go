@@ -5,12 +5,15 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 )
 
 // keyTree is the set of keys that the configuration knows.
 type keyTree struct {
 	keys map[string]*keyTree // of a group; nil for a value
 	item *keyTree            // of a list's items
+
+	duration bool // the value is one
 }
 
 func keysOf() *keyTree { return treeOf(reflect.TypeFor[Config]()) }
@@ -25,8 +28,10 @@ func treeOf(t reflect.Type) *keyTree {
 		return tree
 	case t.Kind() == reflect.Slice:
 		return &keyTree{item: treeOf(t.Elem())}
+	case t.Kind() == reflect.Pointer:
+		return treeOf(t.Elem())
 	}
-	return &keyTree{}
+	return &keyTree{duration: t == reflect.TypeFor[time.Duration]()}
 }
 
 func (k *keyTree) hint(name string) string { return hint(name, slices.Collect(maps.Keys(k.keys))) }
