@@ -1,0 +1,3 @@
+package main
+
+const demoPassword = "Demo-Pass-2026"
