@@ -108,6 +108,9 @@ func Decode(data []byte, m Meta) (Event, error) {
 	}
 	j, err := decodeJSON(data)
 	if err != nil {
+		if j.ID != nil && validID(*j.ID) { // another field has the wrong type: the sender still knows its scan by this id
+			e.ID = *j.ID
+		}
 		return e, err
 	}
 	if j.SpecVersion != nil {

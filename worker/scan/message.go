@@ -135,6 +135,7 @@ var reasons = []ReasonInfo{
 	{Refused, Locked, Text{"Boîte ou produit bloqué dans le répertoire.", "The pack or product is locked in the repository."}, Text{askFR, askEN}},
 	{Refused, NotDispensable, Text{"Le répertoire dit que la boîte ne peut pas être délivrée.", "The repository says that the pack cannot be supplied."}, Text{askFR, askEN}},
 	{Refused, WrongRef, Text{"Annulation impossible : le répertoire ne reconnaît pas la référence de la désactivation.", "Cannot undo: the repository does not know the reference of the decommissioning."}, Text{askFR, askEN}},
+	{Refused, WrongExpiry, Text{"Le répertoire dit que la date de péremption n'est pas une date possible.", "The repository says that the expiry is no possible date."}, Text{askFR, askEN}},
 	{Refused, Other, Text{"Le répertoire a refusé l'opération.", "The repository refused the operation."}, Text{"Voyez le code avec « decom explain CODE ».", "Look the code up with \"decom explain CODE\"."}},
 
 	{Alert, AlreadyInactive, Text{"Boîte déjà inactive, pas par nous : falsification possible.", "Already inactive, not by us: potential falsification."}, Text{quarantineFR, quarantineEN}},
