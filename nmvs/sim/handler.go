@@ -239,7 +239,7 @@ func (s *Sim) execute(c *call, now time.Time, late bool) *result {
 	}
 	switch {
 	case c.bad != nil:
-		r.code = c.bad.code
+		r.code, r.tx = c.bad.code, s.newTx()
 		if q.op == nil || !q.headed || q.op.Service != c.svc {
 			r.fault, r.message = "Sender", r.code+": "+c.bad.why
 		}

@@ -111,11 +111,12 @@ func (r *rig) xml(a ask) string {
 	product += `</t:Product>`
 	body := product + fmt.Sprintf(`<t:Pack t:sn="%s"/>`, esc(a.sn))
 	if a.serials != nil {
-		body = product + "<t:Packs>"
+		var b strings.Builder
+		b.WriteString(product + "<t:Packs>")
 		for _, sn := range a.serials {
-			body += fmt.Sprintf(`<t:Pack t:sn="%s"/>`, esc(sn))
+			b.WriteString(`<t:Pack t:sn="` + esc(sn) + `"/>`)
 		}
-		body += "</t:Packs>"
+		body = b.String() + "</t:Packs>"
 	}
 	if a.ref != "" {
 		body += "<t:RefClientTrxId>" + a.ref + "</t:RefClientTrxId>"
