@@ -66,6 +66,9 @@ func (a *app) settleLanguage() error {
 // command tree is.
 func (a *app) text(fr, en string) string { return a.lang.of(scan.Text{FR: fr, EN: en}) }
 
+// say writes one line for people on stdout, in their language.
+func (a *app) say(t scan.Text) { fmt.Fprintln(a.stdout, a.lang.of(t)) }
+
 // sayf writes one line for people on stdout, with the same values in both languages.
 func (a *app) sayf(fr, en string, args ...any) {
 	fmt.Fprintf(a.stdout, a.text(fr, en)+"\n", args...)

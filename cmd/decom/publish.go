@@ -89,6 +89,11 @@ func (a *app) publish(ctx context.Context, f publishFlags, args []string) error 
 		return err
 	}
 	defer closeQueue()
+	if d.clock.live { // reading may wait for a device
+		pipe := newPipeInput(ctx, in)
+		defer pipe.close()
+		in = pipe
+	}
 	p := publisher{app: a, json: f.json, send: send}
 	return p.run(ctx, in, &d)
 }

@@ -52,9 +52,15 @@ func newCSVReader(r io.Reader) (*csvReader, error) {
 		return nil, fmt.Errorf("the CSV file is larger than %d MiB", maxCSV>>20)
 	}
 	text := utf8Text(bytes.TrimPrefix(data, []byte("\ufeff")))
-	header, _, _ := strings.Cut(text, "\n")
+	header, rest, _ := strings.Cut(text, "\n")
+	comma := separatorOf(header)
+	if sep, ok := strings.CutPrefix(strings.TrimSpace(header), "sep="); ok && len(sep) == 1 {
+		// Excel's own way of naming the separator, in a line before the header. It
+		// stays an empty line, so that line numbers are the file's.
+		comma, text = rune(sep[0]), "\n"+rest
+	}
 	c := &csvReader{r: csv.NewReader(strings.NewReader(text))}
-	c.r.Comma = separatorOf(header)
+	c.r.Comma = comma
 	c.r.FieldsPerRecord = -1 // a short line is one line's fault, not the file's
 	names, err := c.r.Read()
 	if err != nil {

@@ -45,18 +45,23 @@ type lineClock struct {
 	base time.Time // of line 1; zero = now, for every line
 	last time.Time // newest time handed out as now
 	now  func() time.Time
+	live bool // the input is a pipe or a terminal, no file
 }
 
 // newLineClock looks at what is read: at says what the user gave (--at), and
 // file is the input, if it is one that can be read twice.
 func newLineClock(at time.Time, file *os.File) (lineClock, error) {
 	c := lineClock{now: time.Now, base: at}
-	if !at.IsZero() || file == nil {
+	if file == nil {
 		return c, nil
 	}
 	st, err := file.Stat()
-	if err != nil || !st.Mode().IsRegular() {
+	if err != nil {
 		return c, err
+	}
+	c.live = !st.Mode().IsRegular()
+	if c.live || !at.IsZero() {
+		return c, nil
 	}
 	n, err := countLines(file)
 	if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -105,6 +106,49 @@ func (l *lineReader) ready() bool {
 	held, _ := l.r.Peek(l.r.Buffered()) // never more than it has
 	return bytes.IndexByte(held, '\n') >= 0
 }
+
+// pipeInput lets a wait for a device end with ctx. The goroutine that waits in a
+// read cannot be ended; it is left to the end of the process.
+type pipeInput struct {
+	input
+	done  <-chan struct{}
+	want  chan struct{}
+	lines chan pipeLine
+}
+
+type pipeLine struct {
+	entry entry
+	err   error
+}
+
+func newPipeInput(ctx context.Context, in input) *pipeInput {
+	p := &pipeInput{input: in, done: ctx.Done(), want: make(chan struct{}), lines: make(chan pipeLine, 1)} // 1: never waits for a reader that left
+	go func() {
+		for range p.want {
+			e, err := in.next()
+			p.lines <- pipeLine{e, err}
+		}
+	}()
+	return p
+}
+
+// next implements input; after ctx ended it is the end of the input.
+func (p *pipeInput) next() (entry, error) {
+	select {
+	case p.want <- struct{}{}:
+	case <-p.done:
+		return entry{}, io.EOF
+	}
+	select {
+	case l := <-p.lines:
+		return l.entry, l.err
+	case <-p.done:
+		return entry{}, io.EOF
+	}
+}
+
+// close lets the goroutine go, if it is not in a read.
+func (p *pipeInput) close() { close(p.want) }
 
 func (e *entry) setText(text string) {
 	e.text = text

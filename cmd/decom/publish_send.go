@@ -53,11 +53,15 @@ type sentLine struct {
 
 // run publishes everything, reports each line and sums up. A line that fails
 // does not stop the others; a queue that does not answer does, because every
-// further line would wait as long.
+// further line would wait as long. When ctx ends, the lines that were read are
+// stored; waiting for a pipe then ends without an error, a file's rest is one.
 func (p *publisher) run(ctx context.Context, in input, d *defaults) error {
 	defer p.sum()
 	var batch []pending
 	for {
+		if ctx.Err() != nil && in.ready() {
+			return cmp.Or(p.flush(ctx, batch), fmt.Errorf("%w; the rest of the input was not read", context.Cause(ctx)))
+		}
 		e, err := in.next()
 		if err != nil {
 			if ferr := p.flush(ctx, batch); ferr != nil || !errors.Is(err, io.EOF) {
@@ -114,15 +118,13 @@ func (p *publisher) flush(ctx context.Context, batch []pending) error {
 			events = append(events, l.event)
 		}
 	}
-	batchCtx, cancel := context.WithTimeout(ctx, answerTime)
+	// What was read is stored, also when a signal came: only its time is bounded.
+	batchCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)
 	defer cancel()
 	var acks []ack
 	var err error
 	if len(events) > 0 {
 		acks, err = p.send(batchCtx, events)
-	}
-	if err != nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
 	}
 	lost := 0 // first line that should be stored and is not
 	for _, l := range batch {

@@ -101,7 +101,7 @@ func TestDryRunNeedsNoConfigurationAndSpeaksBothLanguages(t *testing.T) {
 }
 
 func TestCSVIsReadWhateverExcelMadeOfIt(t *testing.T) {
-	ok := `"ok":true,"pack":` + packJSON
+	const ok = `"ok":true,"pack":` + packJSON
 	for _, tc := range []struct {
 		name, text string
 		want       []string
@@ -136,7 +136,11 @@ func TestCSVIsReadWhateverExcelMadeOfIt(t *testing.T) {
 			}
 		})
 	}
-	r := inProcess(t, nil, "a,b\n1,2\n", "publish", "--dry-run", "--csv")
+	r := inProcess(t, nil, "sep=;\r\ngtin;serial;batch;expiry;ref\r\n03400930000007;7X4F8L2;LOT42;281100;a,b,c,d,e,f\r\n", "publish", "--dry-run", "--csv", "--json")
+	if r.stdout != `{"line":3,`+ok+`,"repaired":false}`+"\n" {
+		t.Errorf("Excel's sep line: %+v", r)
+	}
+	r = inProcess(t, nil, "a,b\n1,2\n", "publish", "--dry-run", "--csv")
 	if r.code != exitFailure || !strings.Contains(r.stderr, "must name a column scan") {
 		t.Errorf("no header: %+v", r)
 	}
@@ -365,6 +369,56 @@ func TestAPipeIsNotWaitedForToFillABatch(t *testing.T) {
 	w.Close()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+func TestASignalEndsTheWaitForAPipeAndStoresWhatWasRead(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var out syncBuffer
+	a := &app{stdin: r, stdout: &out, stderr: &out, environ: []string{"DECOM_DIR=" + t.TempDir()}}
+	done := make(chan int)
+	go func() { done <- execute(ctx, a, []string{"publish", "--site", "s", "--device", "d", "--json"}) }()
+	if _, err := io.WriteString(w, packText+"\n"+packText[:10]); err != nil {
+		t.Fatal(err)
+	}
+	for !strings.Contains(out.String(), `"line":1,"ok":true`) {
+		select {
+		case code := <-done:
+			t.Fatalf("ended with %d: %s", code, &out)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	cancel(stopped{os.Interrupt})
+	if code := <-done; code != 0 {
+		t.Errorf("exit code %d: %s", code, &out)
+	}
+	if strings.Contains(out.String(), `"line":2`) {
+		t.Errorf("half a line was published: %s", &out)
+	}
+}
+
+func TestASignalInAFileLeavesItsRestAndSaysSo(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	q := &fakeQueue{}
+	send := func(ctx context.Context, events []event) ([]ack, error) {
+		cancel(stopped{os.Interrupt}) // while the first batch is out
+		if ctx.Err() != nil {
+			t.Error("the batch in hand is given up")
+		}
+		return q.send(ctx, events)
+	}
+	var out syncBuffer
+	p := publisher{app: &app{stdout: &out, stderr: &out, lang: english}, send: send}
+	d := &defaults{site: "s", device: "d", clock: lineClock{now: time.Now}}
+	err := p.run(ctx, newLineReader(strings.NewReader(strings.Repeat(packText+"\n", 3*sendBatch))), d)
+	if err == nil || !strings.Contains(err.Error(), "rest of the input was not read") || len(q.events) != sendBatch || !strings.Contains(out.String(), fmt.Sprintf("%d stored", sendBatch)) {
+		t.Errorf("%v; %d events; %s", err, len(q.events), &out)
 	}
 }
 
