@@ -1,6 +1,7 @@
 package nmvs
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -162,8 +163,12 @@ func (c *Client) exchange(ctx context.Context, call *Call, op Operation, buf *[]
 	defer cancel(nil)
 	timer := time.AfterFunc(c.cfg.TConnect, func() { cancel(ErrTimeout) })
 	defer timer.Stop()
-	body := newRequest(buf, call.Guard, func() { timer.Reset(wait) })
-	defer body.release()
+	out := newRequest(call.Guard, func() { timer.Reset(wait) })
+	defer func() {
+		if out.bufferFree() { // else the Transport may still read it: left to the collector
+			giveBuffer(buf)
+		}
+	}()
 
 	req := &http.Request{
 		Method: http.MethodPost, URL: c.urls[op.Service], Host: c.urls[op.Service].Host,
@@ -174,25 +179,27 @@ func (c *Client) exchange(ctx context.Context, call *Call, op Operation, buf *[]
 			"User-Agent":   {c.cfg.Software.Name + "/" + c.cfg.Software.Version},
 		},
 		// No GetBody and no Idempotency-Key: either would let the Transport send twice.
-		Body: body, ContentLength: int64(len(*buf)),
+		// The body's type is one that the Transport knows to be in memory, so that it
+		// writes headers and body in one go.
+		Body: io.NopCloser(bytes.NewReader(*buf)), ContentLength: int64(len(*buf)),
 	}
-	resp, err := c.http.RoundTrip(req.WithContext(body.trace(own)))
+	resp, err := c.http.RoundTrip(req.WithContext(out.trace(own)))
 	if err != nil {
-		return c.broken(own, body, err)
+		return c.broken(own, out, err)
 	}
 	defer resp.Body.Close()
-	if !body.letPass() { // an answer to nothing
-		return c.broken(own, body, replyError("HTTP %d came before the request was written", resp.StatusCode))
+	if !out.letPass() { // an answer to nothing
+		return c.broken(own, out, replyError("HTTP %d came before the request was written", resp.StatusCode))
 	}
-	return c.receive(own, call, op, body, resp)
+	return c.receive(own, call, op, out, resp)
 }
 
 // broken classes a call that had no whole answer.
-func (c *Client) broken(ctx context.Context, body *request, err error) (Answer, error) {
+func (c *Client) broken(ctx context.Context, out *request, err error) (Answer, error) {
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause // says more than "context canceled"
 	}
-	may, guardErr := body.sent()
+	may, guardErr := out.sent()
 	a := Answer{Finding: Finding{Class: InDoubt, Alert: AlertMaybe}}
 	certErr, isCert := errors.AsType[*CertError](err)
 	switch {
@@ -200,7 +207,7 @@ func (c *Client) broken(ctx context.Context, body *request, err error) (Answer, 
 		a.Finding, err = Finding{Class: NotSent}, guardErr
 	case isCert:
 		a.Finding, err = Finding{Class: Login}, certErr
-	case refusedCertificate(err) && (!may || body.fresh()):
+	case out.firstOnConn() && (refusedCertificate(err) || refusedCertificate(out.lastWord())):
 		// TLS 1.3 says so on the first read only; nothing was processed before it.
 		a.Finding = Finding{Class: Login}
 	case !may:
@@ -229,14 +236,14 @@ func refusedCertificate(err error) bool {
 }
 
 // receive reads and judges the answer, whatever the HTTP status is.
-func (c *Client) receive(ctx context.Context, call *Call, op Operation, body *request, resp *http.Response) (Answer, error) {
+func (c *Client) receive(ctx context.Context, call *Call, op Operation, out *request, resp *http.Response) (Answer, error) {
 	in := &bounded{r: resp.Body, left: c.cfg.MaxReply}
 	r, err := decode(in, c.cfg.Version, op.Code)
 	var a Answer
 	if err == nil {
 		a, err = c.judge(call, op, r)
 	} else if in.failed != nil { // the connection, not the text
-		a, err = c.broken(ctx, body, in.failed)
+		a, err = c.broken(ctx, out, in.failed)
 	} else {
 		a.Finding = Finding{Class: InDoubt, Alert: AlertMaybe}
 	}

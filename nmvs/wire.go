@@ -2,29 +2,43 @@ package nmvs
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http/httptrace"
 	"sync"
+	"time"
 )
 
-// wire is a TCP connection that knows whether bytes of the present request may
-// have left, and can be told to let no more out. HTTP/1.1 has one request at a
-// time on a connection, so one mark is enough.
+// wire is a TCP connection, below TLS, that lets no byte of a request out
+// before the request's guard has let it pass, knows whether any left, and can be
+// sealed. net/http gives no such promise: it writes the headers before it reads
+// the body, and may still write after RoundTrip has returned. HTTP/1.1 has one
+// request at a time on a connection, so one place is enough.
 type wire struct {
 	net.Conn
 
-	mu      sync.Mutex // not held across I/O
+	mu      sync.Mutex // guards the rest; not held across I/O or the guard
+	request *request   // nil while the connection is made
 	sealed  bool
 	writing bool
-	marked  bool // something was handed to the kernel since mark
+	touched bool // bytes were handed to the kernel since the request came
 }
 
 var errSealed = errors.New("connection was given up")
 
+// Write asks the guard of the request first. Its first call for a request comes
+// when TLS is established and the request is about to leave.
 func (w *wire) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	r := w.request
+	w.mu.Unlock()
+	if r != nil {
+		if err := r.pass(); err != nil {
+			return 0, err
+		}
+	}
 	w.mu.Lock()
 	if w.sealed {
 		w.mu.Unlock()
@@ -36,25 +50,23 @@ func (w *wire) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.writing = false
-	if n > 0 {
-		w.marked = true
-	}
+	w.touched = w.touched || n > 0
 	return n, err
 }
 
-// mark forgets what was written so far: the request starts now.
-func (w *wire) mark() {
+// carry starts a new request on the connection.
+func (w *wire) carry(r *request) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.marked = w.writing
+	w.request, w.touched = r, w.writing
 }
 
-// seal lets no further byte out, and says whether any may have left since mark.
+// seal lets no further byte out, and says whether any may have left.
 func (w *wire) seal() (touched bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.sealed = true
-	return w.marked || w.writing
+	return w.touched || w.writing
 }
 
 // wireOf finds the wire below TLS.
@@ -82,56 +94,45 @@ const (
 	stopped               // given up before the guard had passed it
 )
 
-// request is the body of one HTTP request. Its first Read, which the Transport
-// does when a connection is ready and while the headers are still in its own
-// buffer, calls the guard.
+// request is one HTTP request on its way out.
 type request struct {
 	guard  func() error
-	onPass func() // starts the wait for the answer
+	onPass func() // starts the wait for the answer; called under mu
 
 	mu     sync.Mutex // guards the rest; not held while the guard runs
 	phase  phase
-	buf    *[]byte // nil once given back
-	off    int
-	conn   *wire
+	conn   net.Conn
 	reused bool
+	wrote  bool          // the Transport does not read the body any more
 	err    error         // the guard's
 	done   chan struct{} // closed when the guard has returned
 }
 
-func newRequest(buf *[]byte, guard func() error, onPass func()) *request {
-	return &request{guard: guard, onPass: onPass, buf: buf, done: make(chan struct{})}
+func newRequest(guard func() error, onPass func()) *request {
+	return &request{guard: guard, onPass: onPass, done: make(chan struct{})}
 }
 
-// trace remembers which connection the Transport chose.
+// trace puts the request on the connection that the Transport chooses for it.
 func (r *request) trace(ctx context.Context) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.conn, r.reused = wireOf(i.Conn), i.Reused
-	}})
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(i httptrace.GotConnInfo) {
+			r.mu.Lock()
+			r.conn, r.reused = i.Conn, i.Reused
+			r.mu.Unlock()
+			if w := wireOf(i.Conn); w != nil {
+				w.carry(r)
+			}
+		},
+		WroteRequest: func(httptrace.WroteRequestInfo) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.wrote = true
+		},
+	})
 }
 
-// Read is called by the Transport only.
-func (r *request) Read(p []byte) (int, error) {
-	if err := r.pass(); err != nil {
-		return 0, err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.buf == nil {
-		return 0, ErrStopped
-	}
-	if r.off == len(*r.buf) {
-		return 0, io.EOF
-	}
-	n := copy(p, (*r.buf)[r.off:])
-	r.off += n
-	return n, nil
-}
-
-// pass runs the guard on the first Read, and decides in one step whether bytes
-// may leave: a stop that came meanwhile wins.
+// pass runs the guard on its first call, and decides in one step whether bytes may
+// leave: a stop that came meanwhile wins. Only the connection's writer calls it.
 func (r *request) pass() (err error) {
 	r.mu.Lock()
 	switch r.phase {
@@ -163,9 +164,6 @@ func (r *request) pass() (err error) {
 			r.phase, r.err = refused, err
 		default:
 			r.phase = passed
-			if r.conn != nil {
-				r.conn.mark()
-			}
 			r.onPass()
 		}
 		close(r.done)
@@ -185,10 +183,6 @@ func (r *request) ask() error {
 	return nil
 }
 
-// Close is called by the Transport, maybe late and more than once. The buffer is
-// given back by release only.
-func (r *request) Close() error { return nil }
-
 // sent tells what may have left, after the call has failed: nothing can leave any
 // more when it returns. It waits for a guard that is still running.
 func (r *request) sent() (may bool, guardErr error) {
@@ -205,7 +199,8 @@ func (r *request) sent() (may bool, guardErr error) {
 	defer r.mu.Unlock()
 	switch r.phase {
 	case passed:
-		return r.conn == nil || r.conn.seal(), nil
+		w := wireOf(r.conn)
+		return w == nil || w.seal(), nil
 	case refused:
 		return false, r.err
 	}
@@ -219,21 +214,33 @@ func (r *request) letPass() bool {
 	return r.phase == passed
 }
 
-// fresh says that the connection carried nothing before this request.
-func (r *request) fresh() bool {
+// firstOnConn says that the connection carried nothing before this request.
+func (r *request) firstOnConn() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return !r.reused
 }
 
-// release takes the buffer back. A late Read finds none.
-func (r *request) release() {
+// bufferFree says that nobody reads the rendered bytes any more.
+func (r *request) bufferFree() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.buf != nil {
-		giveBuffer(r.buf)
-		r.buf = nil
+	return r.wrote || r.conn == nil
+}
+
+// lastWord returns the error that ended the TLS connection's reading side. When a
+// write failed, the server may have said why before it closed: crypto/tls keeps
+// that alert.
+func (r *request) lastWord() error {
+	r.mu.Lock()
+	c, ok := r.conn.(*tls.Conn)
+	r.mu.Unlock()
+	if !ok {
+		return nil
 	}
+	_ = c.SetReadDeadline(time.Now()) // the connection is given up: whatever reads it shall end
+	_, err := c.Read(make([]byte, 1))
+	return err
 }
 
 // buffers holds request buffers; big ones are left to the collector.
