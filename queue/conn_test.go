@@ -54,6 +54,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 }
 
 func TestConnectSaysUnavailableWhenNobodyAnswers(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -67,6 +68,7 @@ func TestConnectSaysUnavailableWhenNobodyAnswers(t *testing.T) {
 }
 
 func TestConnectSaysDeniedWhenCredentialsAreRefused(t *testing.T) {
+	t.Parallel()
 	srv := queuetest.StartServer(t, queuetest.ServerConfig{Extra: `authorization { user: a, password: b }`})
 	_, err := queue.Connect(t.Context(), queue.Config{URL: srv.URL, User: "a", Password: "x"})
 	if !errors.Is(err, queue.ErrDenied) {
@@ -80,6 +82,7 @@ func TestConnectSaysDeniedWhenCredentialsAreRefused(t *testing.T) {
 }
 
 func TestConnectRefusesAServerWithoutJetStream(t *testing.T) {
+	t.Parallel()
 	srv := queuetest.StartServer(t, queuetest.ServerConfig{Extra: `accounts { A: { users: [{user: a, password: b}] } }`})
 	_, err := queue.Connect(t.Context(), queue.Config{URL: srv.URL, User: "a", Password: "b"})
 	if !errors.Is(err, queue.ErrUnavailable) || !strings.Contains(err.Error(), "JetStream is off") {
@@ -88,6 +91,7 @@ func TestConnectRefusesAServerWithoutJetStream(t *testing.T) {
 }
 
 func TestConfigReportsEveryProblem(t *testing.T) {
+	t.Parallel()
 	err := queue.Config{Creds: "/does/not/exist", NKey: "/nor/this", Password: "p", Replicas: 7, Listen: "0.0.0.0:1"}.Validate()
 	for _, want := range []string{"neither a url nor a dir", "one of creds", "password without", "replicas", "loopback", "nats.creds", "nats.nkey"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -97,6 +101,7 @@ func TestConfigReportsEveryProblem(t *testing.T) {
 }
 
 func TestOneProcessPerDirectory(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	c := connect(t, queue.Config{Dir: dir})
 	if _, err := queue.Connect(t.Context(), queue.Config{Dir: dir}); !errors.Is(err, queue.ErrLocked) {
@@ -107,6 +112,7 @@ func TestOneProcessPerDirectory(t *testing.T) {
 }
 
 func TestEmbeddedServerSaysWhyItCannotUseItsDirectory(t *testing.T) {
+	t.Parallel()
 	file := t.TempDir() + "/file"
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -130,6 +136,7 @@ func TestEmbeddedServerSaysWhyItCannotUseItsDirectory(t *testing.T) {
 }
 
 func TestEmbeddedServerListensOnlyWhenAsked(t *testing.T) {
+	t.Parallel()
 	if c := connect(t, queue.Config{}); c.URL() != "" {
 		t.Fatalf("it listens on %s", c.URL())
 	}
@@ -141,6 +148,7 @@ func TestEmbeddedServerListensOnlyWhenAsked(t *testing.T) {
 }
 
 func TestRecordsSurviveTheEmbeddedServer(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	c := setUp(t, queue.Config{Dir: dir}, "a")
 	want := appendTo(t, c.Ledger("a"), head{}, "one")
@@ -153,6 +161,7 @@ func TestRecordsSurviveTheEmbeddedServer(t *testing.T) {
 }
 
 func TestStateIsToldWhenTheServerGoesAndComes(t *testing.T) {
+	t.Parallel()
 	srv := queuetest.StartServer(t, queuetest.ServerConfig{})
 	states := make(chan queue.State, 16)
 	connect(t, queue.Config{URL: srv.URL, OnState: func(s queue.State) { states <- s }})

@@ -66,6 +66,9 @@ func fail(op, on string, err error) error {
 	if errors.Is(err, nats.ErrConnectionClosed) {
 		err = fmt.Errorf("%w: %w", ErrClosed, err)
 	}
+	if errors.Is(err, nats.ErrReconnectBufExceeded) { // its own text does not tell people what is wrong
+		err = fmt.Errorf("not connected to NATS now: %w", err)
+	}
 	return &Error{Op: op, On: on, Err: err}
 }
 

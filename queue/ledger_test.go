@@ -58,12 +58,8 @@ func swallow(t *testing.T, p *toxiproxy.Proxy, direction string) (heal func()) {
 	if _, err := p.Toxics.AddToxicJson(strings.NewReader(body)); err != nil {
 		t.Fatal(err)
 	}
-	return func() {
-		p.Stop()
+	return func() { // which closes the connections, too
 		if err := p.Toxics.RemoveToxic(context.Background(), "mute"); err != nil {
-			t.Error(err)
-		}
-		if err := p.Start(); err != nil {
 			t.Error(err)
 		}
 	}
@@ -72,6 +68,7 @@ func swallow(t *testing.T, p *toxiproxy.Proxy, direction string) (heal func()) {
 // An append whose answer is lost: the record is stored in one case and not in the
 // other; Append must find out, and the ledger must have it once.
 func TestAppendFindsOutWhatBecameOfALostAnswer(t *testing.T) {
+	t.Parallel()
 	for name, direction := range map[string]string{"failed without effect": "upstream", "took effect": "downstream"} {
 		t.Run(name, func(t *testing.T) {
 			srv := queuetest.StartServer(t, queuetest.ServerConfig{SyncAlways: true})
@@ -107,6 +104,7 @@ func TestAppendFindsOutWhatBecameOfALostAnswer(t *testing.T) {
 }
 
 func TestAppendSaysUnknownWhenItsContextEndsInDoubt(t *testing.T) {
+	t.Parallel()
 	srv := queuetest.StartServer(t, queuetest.ServerConfig{})
 	direct := setUp(t, queue.Config{URL: srv.URL}, "a")
 	p := proxied(t, srv.URL)
@@ -122,6 +120,7 @@ func TestAppendSaysUnknownWhenItsContextEndsInDoubt(t *testing.T) {
 }
 
 func TestAppendIsNotInDoubtWhenNothingWasSent(t *testing.T) {
+	t.Parallel()
 	srv := queuetest.StartServer(t, queuetest.ServerConfig{})
 	down := make(chan struct{}, 8)
 	c := setUp(t, queue.Config{URL: srv.URL, OnState: func(s queue.State) {
@@ -141,6 +140,7 @@ func TestAppendIsNotInDoubtWhenNothingWasSent(t *testing.T) {
 
 // A killed server (power cut) during appends: each append ends known, and the chain is whole.
 func TestAppendsSurviveAServerThatIsKilled(t *testing.T) {
+	t.Parallel()
 	srv := queuetest.StartServer(t, queuetest.ServerConfig{SyncAlways: true})
 	c := setUp(t, queue.Config{URL: srv.URL, AnswerWait: 500 * time.Millisecond}, "a")
 	stop := make(chan struct{})
@@ -181,6 +181,7 @@ func TestAppendsSurviveAServerThatIsKilled(t *testing.T) {
 }
 
 func TestReadSurvivesAServerThatIsKilled(t *testing.T) {
+	t.Parallel()
 	srv := queuetest.StartServer(t, queuetest.ServerConfig{SyncAlways: true})
 	c := setUp(t, queue.Config{URL: srv.URL, AnswerWait: time.Second}, "a")
 	prev := head{}
@@ -204,6 +205,7 @@ func TestReadSurvivesAServerThatIsKilled(t *testing.T) {
 }
 
 func TestLedgerRefusesARecordThatIsTooBig(t *testing.T) {
+	t.Parallel()
 	c := setUp(t, queue.Config{}, "a")
 	_, err := c.Ledger("a").Append(t.Context(), head{}, make([]byte, 2<<20))
 	if err == nil || errors.Is(err, queue.ErrUnknown) || errors.Is(err, queue.ErrLost) {

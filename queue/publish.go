@@ -19,6 +19,9 @@ import (
 // enough to keep the server busy, far below its own queue of 100,000.
 const publishWindow = 1000
 
+// maxPatience is the longest silence after which publishes are repeated.
+const maxPatience = 30 * time.Second
+
 // maxNoStream is how often the publish of a scan that no stream took is tried again: a
 // server that has just started answers so for a moment. Outcomes are tried until the
 // context ends: where an outbox runs, the streams were there.
@@ -111,6 +114,9 @@ type publishing struct {
 	// error that does not say to which publish. Room for the answers of a window and
 	// for late ones of windows given up.
 	answers chan *nats.Msg
+	// patience is how long the server may be silent. It doubles each time it was: a
+	// server that works off a backlog must not get it all once more.
+	patience time.Duration
 }
 
 // publishAll publishes msgs in order and waits for every answer. Publishes whose
@@ -122,7 +128,8 @@ func (c *Conn) publishAll(ctx context.Context, stream string, msgs []*nats.Msg) 
 	p := &publishing{
 		c: c, stream: stream, msgs: msgs, acks: make([]Ack, len(msgs)), errs: make([]error, len(msgs)),
 		tries: make([]int, len(msgs)), inbox: c.nc.NewInbox(),
-		answers: make(chan *nats.Msg, min(4*publishWindow, 4*len(msgs)+16)),
+		patience: c.cfg.AnswerWait,
+		answers:  make(chan *nats.Msg, min(4*publishWindow, 4*len(msgs)+16)),
 	}
 	sub, err := c.nc.ChanSubscribe(p.inbox+".*", p.answers)
 	if err != nil {
@@ -184,8 +191,12 @@ func (p *publishing) round(ctx context.Context, todo []int) error {
 			return nil
 		}
 		msg, err := p.answer(ctx)
-		if err != nil || msg == nil {
+		if err != nil {
 			return err
+		}
+		if msg == nil {
+			p.patience = min(2*p.patience, maxPatience)
+			return nil
 		}
 		if p.take(msg) {
 			answered++
@@ -201,7 +212,7 @@ func (p *publishing) answer(ctx context.Context) (*nats.Msg, error) {
 		return closedIf(msg, !ok)
 	default:
 	}
-	t := time.NewTimer(p.c.cfg.AnswerWait)
+	t := time.NewTimer(p.patience)
 	defer t.Stop()
 	select {
 	case msg, ok := <-p.answers:

@@ -12,6 +12,7 @@ import (
 )
 
 func TestPublishExplainsThatNoStreamTakesIt(t *testing.T) {
+	t.Parallel()
 	c := connect(t, lazy())
 	_, err := c.PublishScan(within(t, 10*time.Second), "north", "d", "", nil)
 	if !errors.Is(err, queue.ErrNoStream) || !strings.Contains(err.Error(), "decom.scan.north.d is captured by no stream of this server; create them with: decom setup") {
@@ -20,6 +21,7 @@ func TestPublishExplainsThatNoStreamTakesIt(t *testing.T) {
 }
 
 func TestFetchGoesOnAfterAServerThatWasKilled(t *testing.T) {
+	t.Parallel()
 	srv := queuetest.StartServer(t, queuetest.ServerConfig{SyncAlways: true})
 	c := setUp(t, queue.Config{URL: srv.URL}, "a")
 	got := make(chan error, 1)
@@ -39,6 +41,7 @@ func TestFetchGoesOnAfterAServerThatWasKilled(t *testing.T) {
 }
 
 func TestFetchSaysNotSetUpWhenItsConsumerIsDeleted(t *testing.T) {
+	t.Parallel()
 	c := setUp(t, lazy(), "a")
 	got := make(chan error, 1)
 	go func() {
@@ -55,6 +58,7 @@ func TestFetchSaysNotSetUpWhenItsConsumerIsDeleted(t *testing.T) {
 }
 
 func TestAnAckThatIsLostBringsTheScanAgain(t *testing.T) {
+	t.Parallel()
 	srv := queuetest.StartServer(t, queuetest.ServerConfig{})
 	direct := setUp(t, queue.Config{URL: srv.URL, AckWait: time.Second}, "a")
 	p := proxied(t, srv.URL)
@@ -83,6 +87,7 @@ func TestAnAckThatIsLostBringsTheScanAgain(t *testing.T) {
 
 // An ack whose answer is lost took effect: the error must not bring the scan again.
 func TestAnAckWhoseAnswerIsLostCounts(t *testing.T) {
+	t.Parallel()
 	srv := queuetest.StartServer(t, queuetest.ServerConfig{})
 	direct := setUp(t, queue.Config{URL: srv.URL, AckWait: 500 * time.Millisecond}, "a")
 	p := proxied(t, srv.URL)
@@ -104,6 +109,7 @@ func TestAnAckWhoseAnswerIsLostCounts(t *testing.T) {
 }
 
 func TestAFetchThatWasGivenUpTakesNothing(t *testing.T) {
+	t.Parallel()
 	c := setUp(t, lazy(), "a")
 	for i := range 20 {
 		if ds, err := c.Scans("a").Fetch(within(t, 5*time.Millisecond), 10, 0, 0); err == nil {
@@ -121,6 +127,7 @@ func TestAFetchThatWasGivenUpTakesNothing(t *testing.T) {
 }
 
 func TestScanUnderASubjectThatIsTooDeepIsDelivered(t *testing.T) {
+	t.Parallel()
 	c := setUp(t, lazy(), "a")
 	if _, err := admin(t, c).Publish(t.Context(), "decom.scan.a.d.e", []byte("x")); err != nil {
 		t.Fatal(err)
@@ -132,14 +139,15 @@ func TestScanUnderASubjectThatIsTooDeepIsDelivered(t *testing.T) {
 }
 
 func TestPublishScansGoesOnAfterAServerThatWasKilled(t *testing.T) {
+	t.Parallel()
 	srv := queuetest.StartServer(t, queuetest.ServerConfig{SyncAlways: true})
-	c := setUp(t, queue.Config{URL: srv.URL, AnswerWait: 500 * time.Millisecond}, "a")
-	scans := make([]queue.Scan, 4000)
+	c := setUp(t, queue.Config{URL: srv.URL, AnswerWait: time.Second}, "a")
+	scans := make([]queue.Scan, 2000)
 	for i := range scans {
 		scans[i] = queue.Scan{Site: "a", Device: "d", ID: fmt.Sprint(i), Body: fmt.Append(nil, i)}
 	}
 	go func() {
-		time.Sleep(200 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond)
 		srv.Kill()
 		srv.Start()
 	}()

@@ -45,6 +45,7 @@ func setup(t *testing.T, c *queue.Conn, accounts ...queue.Account) []string {
 }
 
 func TestSetupMakesTheStreamsOfTheProtocol(t *testing.T) {
+	t.Parallel()
 	c := connect(t, lazy())
 	js := admin(t, c)
 	accounts := []queue.Account{{Name: "a", Sites: []string{"north", "south"}}}
@@ -95,6 +96,7 @@ func TestSetupMakesTheStreamsOfTheProtocol(t *testing.T) {
 }
 
 func TestTheLedgerCannotBeDeletedOrPurged(t *testing.T) {
+	t.Parallel()
 	c := setUp(t, lazy(), "a")
 	h := appendTo(t, c.Ledger("a"), head{}, "one")
 	s, err := admin(t, c).Stream(t.Context(), queue.StreamLedger)
@@ -113,6 +115,7 @@ func TestTheLedgerCannotBeDeletedOrPurged(t *testing.T) {
 }
 
 func TestSetupBringsBackWhatOthersChanged(t *testing.T) {
+	t.Parallel()
 	c := setUp(t, lazy(), "a")
 	js := admin(t, c)
 	s, _ := js.Stream(t.Context(), queue.StreamScans)
@@ -140,6 +143,7 @@ func TestSetupBringsBackWhatOthersChanged(t *testing.T) {
 }
 
 func TestSetupRefusesWhatCannotBeChangedAndChangesNothing(t *testing.T) {
+	t.Parallel()
 	c := connect(t, lazy())
 	js := admin(t, c)
 	for _, cfg := range []jetstream.StreamConfig{
@@ -170,6 +174,7 @@ func TestSetupRefusesWhatCannotBeChangedAndChangesNothing(t *testing.T) {
 }
 
 func TestSetupExplainsReplicasWithoutACluster(t *testing.T) {
+	t.Parallel()
 	first := connect(t, lazy())
 	c := connect(t, queue.Config{URL: first.URL(), Replicas: 3})
 	if _, err := c.Setup(t.Context(), own("a"), false); err == nil || !strings.Contains(err.Error(), "needs a cluster") {
@@ -178,6 +183,7 @@ func TestSetupExplainsReplicasWithoutACluster(t *testing.T) {
 }
 
 func TestSetupRefusesAccountsThatMakeNoSense(t *testing.T) {
+	t.Parallel()
 	c := connect(t, lazy())
 	_, err := c.Setup(t.Context(), []queue.Account{{Name: "a"}, {Name: "b.c", Sites: []string{"x", ">"}}, {Name: "d", Sites: []string{"x"}}}, false)
 	for _, want := range []string{"account a has no site", `account "b.c"`, `site ">"`, "site x is given to b.c and to d"} {
@@ -214,6 +220,7 @@ func done(t *testing.T, c *queue.Conn, account string) (got []string) {
 }
 
 func TestScansOfASiteThatIsNamedLaterAreDelivered(t *testing.T) {
+	t.Parallel()
 	c := connect(t, lazy())
 	setup(t, c, queue.Account{Name: "a", Sites: []string{"north"}})
 	put(t, c, "new", 2)
@@ -232,6 +239,7 @@ func TestScansOfASiteThatIsNamedLaterAreDelivered(t *testing.T) {
 }
 
 func TestASiteThatMovesBeginsBehindWhatItsOldAccountAcked(t *testing.T) {
+	t.Parallel()
 	for _, fresh := range []bool{true, false} {
 		t.Run(fmt.Sprintf("to a new account %v", fresh), func(t *testing.T) {
 			c := connect(t, lazy())

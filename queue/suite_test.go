@@ -9,8 +9,8 @@ import (
 )
 
 func TestJetStreamKeepsThePromisesOfTheQueue(t *testing.T) {
+	t.Parallel()
 	queuetest.Suite(t, func(t *testing.T, ackWait time.Duration, accounts []queue.Account) (one, two queuetest.Line) {
-		t.Parallel()
 		first := connect(t, queue.Config{AckWait: ackWait, Listen: "127.0.0.1:0", Lazy: true})
 		if _, err := first.Setup(t.Context(), accounts, false); err != nil {
 			t.Fatal(err)

@@ -19,6 +19,9 @@ type Open func(t *testing.T, ackWait time.Duration, accounts []queue.Account) (o
 
 // Suite checks what package queue promises, the same over NATS and over the Broker.
 func Suite(t *testing.T, open Open) {
+	// Most of them wait most of the time, so more run at once than there are processors.
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 4)
 	for _, test := range []struct {
 		promise string
 		run     func(*testing.T, Line, Line)
@@ -49,11 +52,16 @@ func Suite(t *testing.T, open Open) {
 		{"old scans are trimmed behind the consumer only", trim},
 		{"a consumer is set back to a time", reset},
 	} {
-		t.Run(test.promise, func(t *testing.T) {
-			one, two := open(t, suiteAckWait, suiteAccounts())
-			test.run(t, one, two)
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			t.Run(test.promise, func(t *testing.T) {
+				one, two := open(t, suiteAckWait, suiteAccounts())
+				test.run(t, one, two)
+			})
 		})
 	}
+	wg.Wait()
 }
 
 // suiteAckWait is long enough for a busy machine and short enough to be waited for.

@@ -9,8 +9,8 @@ import (
 )
 
 func TestBrokerKeepsThePromisesOfTheQueue(t *testing.T) {
+	t.Parallel()
 	queuetest.Suite(t, func(t *testing.T, ackWait time.Duration, accounts []queue.Account) (one, two queuetest.Line) {
-		t.Parallel()
 		b := queuetest.NewBroker(t, accounts...)
 		b.AckWait, b.Lenient = ackWait, true
 		return b.Conn().Line(), b.Conn().Line()
