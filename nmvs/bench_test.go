@@ -1,0 +1,68 @@
+package nmvs
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func BenchmarkEncode(b *testing.B) {
+	c := demoClient(b, 5)
+	for name, call := range map[string]Call{
+		"single": supplyA, "bulk-500": with(bulkB, func(c *Call) { c.Packs = manyPacks(500) }),
+		"bulk-100000": with(bulkB, func(c *Call) { c.Packs = manyPacks(MaxPacks) }),
+	} {
+		op, err := c.operation(&call)
+		check(b, err)
+		b.Run(name, func(b *testing.B) {
+			var buf []byte
+			for b.Loop() {
+				if buf, err = c.render(buf[:0], &call, op, secrets{password: "x"}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.SetBytes(int64(len(buf)))
+			b.ReportAllocs()
+		})
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	c := demoClient(b, 5)
+	bulk, doc := bulkOf(b, 500)
+	for name, tc := range map[string]struct {
+		call Call
+		doc  string
+	}{"single": {supplyA, golden(b, "g120.success.reply", 5)}, "bulk-500": {bulk, doc}} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := answer(b, c, tc.call, tc.doc); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.SetBytes(int64(len(tc.doc)))
+			b.ReportAllocs()
+		})
+	}
+}
+
+// bulkOf returns a poll for n packs and its result, all supplied.
+func bulkOf(t testing.TB, n int) (Call, string) {
+	t.Helper()
+	call := with(pollB, func(c *Call) { c.Packs = manyPacks(n) })
+	ok := golden(t, "g188.result.reply", 5)
+	from, to := strings.Index(ok, "<ns1:Pack "), strings.Index(ok, "</ns1:Packs>")
+	var s strings.Builder
+	for i := range n {
+		fmt.Fprintf(&s, `<ns1:Pack ns1:sn="SN%012d" ns1:state="INACTIVE"><ns1:Reason>SUPPLIED</ns1:Reason><ns1:ReturnCode ns1:code="NMVS_SUCCESS"/></ns1:Pack>`, i)
+	}
+	return call, ok[:from] + s.String() + ok[to:]
+}
+
+func TestALargeBulkResultIsReadWhole(t *testing.T) {
+	call, doc := bulkOf(t, 5000)
+	a, err := answer(t, demoClient(t, 5), call, doc)
+	if err != nil || len(a.Packs) != 5000 || a.Absent != 0 || a.Packs[4999].Class != Success || a.Packs[4999].I != 4999 {
+		t.Errorf("%d packs, %v", len(a.Packs), err)
+	}
+}
