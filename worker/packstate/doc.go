@@ -25,7 +25,16 @@
 // blocks View and Apply until [Store.Unhalt]; and the ledger's (a halt fact in an
 // applied record, field "ledger"), which blocks View until a resume fact is
 // applied. The second does not block Apply, or a rebuild could never get past an
-// old halt to the resume behind it. [Store.Drop] and Begin keep the first.
+// old halt to the resume behind it; so an apply may answer OK under it, and the
+// View before the write (S7) is what stops the byte. Drop and Begin keep the first.
+//
+// # Size and speed
+//
+// Measured on 2 busy cores with Redis 7.0 (go test -bench . ./worker/packstate): a
+// settled pack takes 44 to 46 bytes of Redis in an account of 10 to 100 million
+// packs, and 68 in one of a million, whose buckets are nearly empty. View and two
+// applies of 500 packs, one after the other: 125,000 packs a second, 80,000 with an
+// fsync each, 27,000 in the embedded store.
 //
 // # Concurrency and errors
 //

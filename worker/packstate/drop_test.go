@@ -120,3 +120,29 @@ func synchronise(t *testing.T, s *packstate.Store, last uint64) uint64 {
 	}
 	return last
 }
+
+func TestOneWhoSleptWhileEmptyingDeletesNothingNew(t *testing.T) {
+	s := open(t, packstate.Config{Dir: t.TempDir()})
+	sweep := func(want packstate.Status) {
+		t.Helper()
+		if st, err := s.SweepStep(t.Context(), acc, "SLEEPER", string(packstatetest.ID(1)[:3])); err != nil || st != want {
+			t.Fatalf("a late step = %v, %v; want %v", st, err, want)
+		}
+	}
+	mark := fmt.Sprintf("SLEEPER %d", time.Now().Add(-time.Minute).UnixMilli())
+	if err := s.Mark(t.Context(), acc, mark); err != nil {
+		t.Fatal(err)
+	}
+	sweep(packstate.OK) // still nobody else
+	if err := s.Mark(t.Context(), acc, mark); err != nil {
+		t.Fatal(err)
+	}
+	begin(t, s, 1) // takes over and ends, so no mark is left
+	sweep(packstate.Stale)
+	wantView(t, s, packstate.OK, 1)
+	if err := s.Mark(t.Context(), acc, "OTHER 1"); err != nil {
+		t.Fatal(err)
+	}
+	sweep(packstate.Stale)
+	wantView(t, s, packstate.OK, 1)
+}

@@ -32,3 +32,12 @@ func Decode(v string) (ledger.State, error)  { return decode(v) }
 
 // Judge is the verdict on a server at start.
 func Judge(sv Server) ([]string, error) { return sv.judge() }
+
+// SweepStep is one step of a process that emptied the account under that token.
+func (s *Store) SweepStep(ctx context.Context, acc, token string, bucket string) (Status, error) {
+	k, err := account(acc)
+	if err != nil {
+		return 0, err
+	}
+	return s.status(ctx, s.scripts.sweep, []string{k.drop(), k.packs() + bucket}, token)
+}

@@ -70,7 +70,7 @@ func connect(cfg Config, mem *miniredis.Miniredis) (redis.UniversalClient, error
 		u := &redis.UniversalOptions{
 			Addrs: cfg.Addrs, MasterName: cfg.Master, IsClusterMode: cfg.Master == "",
 			Username: cfg.Username, Password: cfg.Password, TLSConfig: cfg.TLS, Protocol: 2, PoolSize: cfg.Pool,
-			DialTimeout: cfg.Timeout, ReadTimeout: cfg.Timeout, WriteTimeout: cfg.Timeout,
+			DialTimeout: cfg.Timeout, ReadTimeout: cfg.Timeout, WriteTimeout: cfg.Timeout, DialerRetries: 1,
 			ContextTimeoutEnabled: true, MaintNotificationsConfig: quiet,
 		}
 		return redis.NewUniversalClient(u), nil
@@ -99,6 +99,7 @@ func connect(cfg Config, mem *miniredis.Miniredis) (redis.UniversalClient, error
 	}
 	o.Protocol, o.DialTimeout, o.ReadTimeout, o.WriteTimeout = 2, cfg.Timeout, cfg.Timeout, cfg.Timeout
 	o.ContextTimeoutEnabled, o.MaintNotificationsConfig = true, quiet
+	o.DialerRetries = 1 // a call is tried 4 times already; more would only hide that the server is down
 	return redis.NewClient(o), nil
 }
 

@@ -60,3 +60,16 @@ func TestClusterKeepsEveryPromise(t *testing.T) {
 		return fixture(t, open(t, packstate.Config{Addrs: []string{server.Addr()}}))
 	})
 }
+
+func TestSentinelLeadsToTheMaster(t *testing.T) {
+	master := packstatetest.StartRedis(t, packstatetest.RedisOptions{})
+	sentinel := packstatetest.StartRedis(t, packstatetest.RedisOptions{Monitor: master})
+	s := open(t, packstate.Config{Addrs: []string{sentinel.Addr()}, Master: packstatetest.Master})
+	begin(t, s, 2)
+	wantView(t, s, packstate.OK, 2)
+	if err := s.Drop(t.Context(), acc); err != nil {
+		t.Fatal(err)
+	}
+	begin(t, s, 1)
+	wantView(t, open(t, packstate.Config{URL: master.URL()}), packstate.OK, 1)
+}

@@ -16,12 +16,16 @@ import (
 
 // RedisOptions shape a server.
 type RedisOptions struct {
-	Dir     string // for its files; empty = a folder of the test's
-	Port    int    // 0 = a free one, the same after every Start
-	AOF     bool   // keep every write in a file, fsynced
-	Cluster bool   // a cluster of one, which serves every slot
+	Dir     string  // for its files; empty = a folder of the test's
+	Port    int     // 0 = a free one, the same after every Start
+	AOF     bool    // keep every write in a file, fsynced
+	Cluster bool    // a cluster of one, which serves every slot
+	Monitor *Server // be a sentinel that watches this master under the name [Master]
 	Args    []string
 }
+
+// Master is the name under which a sentinel of [RedisOptions] knows its master.
+const Master = "decom-test"
 
 // Server is a redis-server of the test's own, on 127.0.0.1. It is killed by its
 // process id when the test ends.
@@ -29,8 +33,10 @@ type Server struct {
 	t    testing.TB
 	opt  RedisOptions
 	exe  string
-	cmd  *exec.Cmd
 	logs string
+
+	cmd  *exec.Cmd     // nil unless running
+	gone chan struct{} // closed when cmd has ended
 }
 
 // Redis starts a redis-server without files and returns its URL. Where none is
@@ -54,13 +60,20 @@ func StartRedis(t testing.TB, opt RedisOptions) *Server {
 	if opt.Dir == "" {
 		opt.Dir = t.TempDir()
 	}
-	if opt.Port == 0 {
-		opt.Port = freePort(t)
-	}
 	s := &Server{t: t, opt: opt, exe: exe, logs: filepath.Join(opt.Dir, "redis.log")}
 	t.Cleanup(s.Kill)
-	s.Start()
-	return s
+	if opt.Port != 0 {
+		s.Start()
+		return s
+	}
+	for range 5 { // others on this machine look for free ports too
+		s.opt.Port = freePort(t)
+		if err = s.start(); err == nil {
+			return s
+		}
+	}
+	t.Fatal(err)
+	return nil
 }
 
 func freePort(t testing.TB) int {
@@ -91,39 +104,75 @@ func (s *Server) URL() string { return "redis://" + s.Addr() + "/0" }
 // and returns when it answers.
 func (s *Server) Start() {
 	s.t.Helper()
-	args := []string{
-		"--bind", "127.0.0.1", "--port", strconv.Itoa(s.opt.Port), "--dir", s.opt.Dir,
-		"--save", "", "--daemonize", "no", "--logfile", s.logs, "--appendonly", "no",
+	if err := s.start(); err != nil {
+		s.t.Fatal(err)
 	}
+}
+
+func (s *Server) start() error {
+	args, err := s.args()
+	if err != nil {
+		return err
+	}
+	cmd, gone := exec.Command(s.exe, args...), make(chan struct{})
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start redis-server: %w", err)
+	}
+	go func() {
+		defer close(gone)
+		_ = cmd.Wait() // reports the signal that ended it
+	}()
+	s.cmd, s.gone = cmd, gone
+	// Its process id, because on a port taken meanwhile another server would answer.
+	if err := s.await(fmt.Sprintf("process_id:%d\r", cmd.Process.Pid), "INFO", "server"); err != nil {
+		return err
+	}
+	if s.opt.Cluster {
+		if _, err := ask(s.Addr(), "CLUSTER", "ADDSLOTSRANGE", "0", "16383"); err != nil {
+			return err
+		}
+		return s.await("cluster_state:ok", "CLUSTER", "INFO")
+	}
+	return nil
+}
+
+func (s *Server) args() ([]string, error) {
+	args := []string{"--bind", "127.0.0.1", "--port", strconv.Itoa(s.opt.Port), "--dir", s.opt.Dir, "--daemonize", "no", "--logfile", s.logs}
+	if m := s.opt.Monitor; m != nil {
+		conf := filepath.Join(s.opt.Dir, "sentinel.conf") // a sentinel writes to its file
+		text := fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 1\n", Master, m.opt.Port)
+		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+			return nil, err
+		}
+		return append(append([]string{conf, "--sentinel"}, args...), s.opt.Args...), nil
+	}
+	args = append(args, "--save", "", "--appendonly", "no")
 	if s.opt.AOF {
 		args = append(args, "--appendonly", "yes", "--appendfsync", "always")
 	}
 	if s.opt.Cluster {
 		args = append(args, "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf")
 	}
-	s.cmd = exec.Command(s.exe, append(args, s.opt.Args...)...)
-	if err := s.cmd.Start(); err != nil {
-		s.t.Fatalf("start redis-server: %v", err)
-	}
-	s.await("PONG", "PING")
-	if s.opt.Cluster {
-		s.Do("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-		s.await("cluster_state:ok", "CLUSTER", "INFO")
-	}
+	return append(args, s.opt.Args...), nil
 }
 
-// await repeats a command until its answer contains want.
-func (s *Server) await(want string, args ...string) {
-	s.t.Helper()
+// await repeats a command until its answer contains want, or the server is gone.
+func (s *Server) await(want string, args ...string) error {
 	var got string
 	var err error
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	ended := false
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline) && !ended; time.Sleep(10 * time.Millisecond) {
 		if got, err = ask(s.Addr(), args...); err == nil && strings.Contains(got, want) {
-			return
+			return nil
+		}
+		select {
+		case <-s.gone:
+			ended = true
+		default:
 		}
 	}
-	log, _ := os.ReadFile(s.logs)
-	s.t.Fatalf("redis-server on %s does not answer %v with %s: %q, %v\n%s", s.Addr(), args, want, got, err, log)
+	log, _ := os.ReadFile(s.logs) // only to explain
+	return fmt.Errorf("redis-server on %s (ended: %v) does not answer %v with %q: %q, %w\n%s", s.Addr(), ended, args, want, got, err, log)
 }
 
 // Stop ends the server with SIGTERM: it saves what its options let it save.
@@ -136,8 +185,8 @@ func (s *Server) end(sig os.Signal) {
 	if s.cmd == nil {
 		return
 	}
-	_ = s.cmd.Process.Signal(sig) // by then it may have gone by itself
-	_ = s.cmd.Wait()              // reports the signal
+	_ = s.cmd.Process.Signal(sig) // it may have ended by itself
+	<-s.gone
 	s.cmd = nil
 }
 
