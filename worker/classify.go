@@ -11,10 +11,16 @@ import (
 // claimOf is the table of protocol.md section 3: what an answer to a change call makes
 // a fact of. nil: the fate is unknown, nothing may be written [B7]. Single attempts
 // only have one pack; a bulk's submit speaks of all its packs at once.
-func claimOf(att *ledger.Attempt, ans nmvs.Answer, err error, now time.Time) *claim {
+func claimOf(att *ledger.Attempt, ans nmvs.Answer, err error, now time.Time) []claim {
 	class := classOf(ans, err)
 	if class.RefusedWhole() || class == nmvs.NotSent {
 		return refusedWhole(att, class, ans.Code, now)
+	}
+	if att.Svc != ledger.Single {
+		if class != nmvs.Success || ans.Tx == "" {
+			return nil
+		}
+		return []claim{{looked: -1, Fact: ledger.Fact{C: att.C, Of: att.Of, Kind: ledger.Submitted, Tx: ans.Tx}}}
 	}
 	a, ok := answerOf(ans.Finding, att.Packs[0].Op)
 	if !ok {
@@ -55,7 +61,7 @@ const restAfterRefusal = 2 * time.Second
 
 // refusedWhole is the last but two rows: nothing was executed, so the packs are due
 // again; a request that NMVS cannot read is not tried for ever.
-func refusedWhole(att *ledger.Attempt, class nmvs.Class, code string, now time.Time) *claim {
+func refusedWhole(att *ledger.Attempt, class nmvs.Class, code string, now time.Time) []claim {
 	if att.Resent { // a resend moved the attempt on: a first sender's refusal decides nothing [B12b]
 		return nil
 	}
@@ -70,8 +76,7 @@ func refusedWhole(att *ledger.Attempt, class nmvs.Class, code string, now time.T
 	if class == nmvs.Format {
 		f.Svc = ledger.Single
 	}
-	c := offClaim(att, class != nmvs.NotSent, f)
-	return &c
+	return []claim{offClaim(att, class != nmvs.NotSent, f)}
 }
 
 // offClaim puts all open packs of an attempt back to due: not sent, or refused as a
@@ -88,9 +93,7 @@ func offClaim(att *ledger.Attempt, called bool, f ledger.Fact) claim {
 	return claim{Fact: f, looked: -1}
 }
 
-func (c claim) ref() *claim { return &c }
-
-func resultClaim(att *ledger.Attempt, i int, a *ledger.Answer) *claim {
-	return &claim{looked: -1, Fact: ledger.Fact{C: att.C, Of: att.Of, Kind: ledger.Result,
-		Packs: []ledger.FactPack{{I: i, K: att.IDs[i], Answer: a}}}}
+func resultClaim(att *ledger.Attempt, i int, a *ledger.Answer) []claim {
+	return []claim{{looked: -1, Fact: ledger.Fact{C: att.C, Of: att.Of, Kind: ledger.Result,
+		Packs: []ledger.FactPack{{I: i, K: att.IDs[i], Answer: a}}}}}
 }

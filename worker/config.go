@@ -41,6 +41,14 @@ type Config struct {
 	Parallel int // calls to NMVS at once; default 4
 	Batch    int // packs of one bulk; default 500, at most ledger.MaxPacks
 
+	UseBulk, UseMixed bool // the account has that service
+	Listing           bool // NMVS lists submitted bulks for this account
+
+	BulkFrom     int           // mode auto: from this backlog on bulks are used; default 50
+	BulkInFlight int           // bulks submitted and without result; default 1
+	BulkLate     time.Duration // a result that takes longer halves the next bulk; default 5 min
+	PollFirst    time.Duration // submit to first poll; default 2 s
+
 	Settle Grade // default e2
 
 	TSend       time.Duration // from before the append to the first byte; default 3 s
@@ -80,6 +88,10 @@ func (c Config) withDefaults() Config {
 	}
 	num(&c.Parallel, 4)
 	num(&c.Batch, 500)
+	num(&c.BulkFrom, 50)
+	num(&c.BulkInFlight, 1)
+	set(&c.BulkLate, 5*time.Minute)
+	set(&c.PollFirst, 2*time.Second)
 	num(&c.MaxHeld, 10_000)
 	num(&c.AlertLimit, 3)
 	set(&c.TSend, 3*time.Second)
@@ -109,6 +121,9 @@ func (c Config) Validate() error {
 	bad(c.Worker != "", "worker: has no name")
 	bad(c.Parallel > 0, "parallel: %d calls at once do nothing", c.Parallel)
 	bad(c.Batch > 0 && c.Batch <= ledger.MaxPacks, "batch: must be 1 to %d packs", ledger.MaxPacks)
+	bad(c.Mode == ModeSingle || c.Mode == ModeAuto || c.Mode == ModeBulk || c.Mode == ModeMixed, "mode: %q is none of single, bulk, mixed, auto", c.Mode)
+	bad(c.Mode != ModeBulk || c.UseBulk, "mode: bulk, but no bulk endpoint is configured")
+	bad(c.Mode != ModeMixed || c.UseMixed, "mode: mixed, but no mixed endpoint is configured")
 	bad(c.Settle == E2 || c.Settle == E3 || c.Settle == E4, "settle: %q is none of e2, e3, e4", c.Settle)
 	bad(c.THoldSingle > c.TSend, "t_hold_single: must be longer than t_send (protocol.md section 5)")
 	bad(c.THoldBulk > c.TSend, "t_hold_bulk: must be longer than t_send (protocol.md section 5)")

@@ -2,10 +2,8 @@ package worker
 
 import (
 	"context"
-	"fmt"
 	"time"
 
-	"decom/nmvs"
 	"decom/queue"
 	"decom/worker/ledger"
 	"decom/worker/packstate"
@@ -27,7 +25,8 @@ type draft struct {
 
 	busy  map[scan.PackID]bool // packs that stand in the record
 	packs int
-	room  int // attempts that have a slot and a token
+	bytes int  // estimate of the record's size so far
+	room  room // attempts that have a slot and a token
 }
 
 // word is one final answer, for hooks and the alert breaker.
@@ -41,9 +40,10 @@ type word struct {
 
 func (d *draft) empty() bool { return len(d.rec.Note)+len(d.rec.Open)+len(d.rec.Fact) == 0 }
 
-// claimPack reserves the pack's one place in the record.
-func (d *draft) claimPack(k scan.PackID) bool {
-	if d.busy[k] || d.packs >= packstate.MaxPacks {
+// claimPack reserves the pack's one place in the record, for an entry with so many bytes
+// of foreign text. false: the next record.
+func (d *draft) claimPack(k scan.PackID, text int) bool {
+	if d.busy[k] || !d.fits(text) {
 		return false
 	}
 	d.busy[k] = true
@@ -51,10 +51,25 @@ func (d *draft) claimPack(k scan.PackID) bool {
 	return true
 }
 
+// entryBytes is what an entry takes beside the text that came with its scan.
+const entryBytes = 450
+
+// fits takes the room that one more entry needs. A scan may bring 64 KiB of references,
+// so packs alone do not bound a record.
+func (d *draft) fits(text int) bool {
+	n := entryBytes + text
+	if d.packs >= packstate.MaxPacks || d.bytes > 0 && d.bytes+n > ledger.MaxBytes-(32<<10) {
+		return false
+	}
+	d.bytes += n
+	return true
+}
+
 // draft is S3: one record from all that was gathered, one entry per pack.
 func (l *loop) draft(work context.Context, states ledger.States, due []duePack) (*draft, error) {
 	d := &draft{busy: map[scan.PackID]bool{}}
-	d.room = min(l.free(), l.tokens, l.deps.NMVS.Admit(nmvs.Single))
+	d.room = l.capacity(len(l.items) + len(due))
+	d.room.singles = min(d.room.singles, l.lanes.tokens)
 	r := rules{now: time.Now(), skew: l.cfg.Skew, undoFor: undoWindow}
 	for i := range l.claims {
 		l.draftClaim(d, &l.claims[i], states)
@@ -70,7 +85,11 @@ func (l *loop) draft(work context.Context, states ledger.States, due []duePack) 
 			opens = append(opens, o)
 		}
 	}
-	return d, l.draftOpens(work, d, opens)
+	opens, err := l.draftOwners(work, d, opens) // rule 9
+	if err != nil {
+		return nil, err
+	}
+	return d, l.plan(work, d, opens)
 }
 
 // draftClaim puts a fact into the record, for the packs that are still open for its
@@ -87,7 +106,7 @@ func (l *loop) draftClaim(d *draft, c *claim, states ledger.States) {
 		if !att.IsLeft(p.I) {
 			continue
 		}
-		if !d.claimPack(p.K) {
+		if !d.claimPack(p.K, 0) {
 			later.Packs = append(later.Packs, p)
 			continue
 		}
@@ -123,12 +142,14 @@ type opening struct {
 	base uint64          // undo: sequence of the record that opened the change
 	it   *item           // the scan, or
 	due  *duePack        // the due pack
+
+	single bool // only the single service may carry it
 }
 
 // draftDue holds a due pack to rules 7 and 8 again: time has passed since.
 func (l *loop) draftDue(d *draft, u *duePack, states ledger.States, r rules) (opening, bool) {
 	s := states[u.k]
-	if s.Phase != ledger.Due || s.Opening != u.of || !d.claimPack(u.k) {
+	if s.Phase != ledger.Due || s.Opening != u.of || !d.claimPack(u.k, len(u.open.Ref)+len(u.open.Operator)) {
 		return opening{}, false
 	}
 	if reason := refuse(s.Op, u.pack, s, r, s.Timed); reason != scan.NoReason {
@@ -137,7 +158,7 @@ func (l *loop) draftDue(d *draft, u *duePack, states ledger.States, r rules) (op
 	}
 	op := u.open
 	op.C, op.Calls = "", int(s.Calls)
-	return opening{p: u.pack, op: op, base: s.Base, due: u}, true
+	return opening{p: u.pack, op: op, base: s.Base, due: u, single: s.Single}, true
 }
 
 // withdraw ends a due pack by our own rules.
@@ -151,12 +172,17 @@ func (d *draft) withdraw(u *duePack, reason scan.Reason) {
 // draftItem decides one scan.
 func (l *loop) draftItem(d *draft, it *item, states ledger.States, r rules) (opening, bool) {
 	if it.rejected != nil {
+		if !d.fits(len(it.e.Ref) + len(it.e.Operator)) {
+			d.carry = append(d.carry, *it)
+			return opening{}, false
+		}
 		d.rec.Note = append(d.rec.Note, l.note(it, ledger.Answer{Result: scan.Rejected, Reason: it.rejected.Reason}))
 		d.acks = append(d.acks, it.Delivery)
 		return opening{}, false
 	}
 	k := it.p.ID()
-	if d.busy[k] || d.packs >= packstate.MaxPacks {
+	text := len(it.e.Ref) + len(it.e.Operator)
+	if d.busy[k] {
 		d.carry = append(d.carry, *it) // its pack's word comes first
 		return opening{}, false
 	}
@@ -171,7 +197,10 @@ func (l *loop) draftItem(d *draft, it *item, states ledger.States, r rules) (ope
 	case hold:
 		d.holds = append(d.holds, it.Delivery)
 	case note:
-		d.claimPack(k)
+		if !d.claimPack(k, text) {
+			d.carry = append(d.carry, *it)
+			break
+		}
 		n := l.note(it, ledger.Answer{Result: dec.result, Reason: dec.reason})
 		if it.read != nil {
 			n.Answer, n.Trx = it.read.answer, it.read.trx
@@ -185,18 +214,21 @@ func (l *loop) draftItem(d *draft, it *item, states ledger.States, r rules) (ope
 			l.draftRead(d, it)
 			break
 		}
-		d.claimPack(k)
+		if !d.claimPack(k, text) {
+			d.carry = append(d.carry, *it)
+			break
+		}
 		return opening{p: it.p, op: ledger.OpenPack{Serial: it.p.Serial(), Origin: origin(it)}, base: s.Base, it: it}, true
 	}
 	return opening{}, false
 }
 
 func (l *loop) draftRead(d *draft, it *item) {
-	if d.room <= 0 {
+	if d.room.singles <= 0 {
 		d.back = append(d.back, it.Delivery)
 		return
 	}
-	d.room--
+	d.room.singles--
 	d.reads = append(d.reads, *it)
 }
 
@@ -216,48 +248,6 @@ func (l *loop) note(it *item, a ledger.Answer) ledger.Note {
 		n.K, n.Pack = p.ID(), &p
 	}
 	return n
-}
-
-// draftOpens turns packs into attempts, as many as have a slot and a token. The rest
-// waits for the next round, still in the stream or still due.
-func (l *loop) draftOpens(work context.Context, d *draft, opens []opening) error {
-	opens, err := l.draftOwners(work, d, opens) // rule 9
-	if err != nil {
-		return err
-	}
-	for i := range opens {
-		o := &opens[i]
-		if d.room <= 0 {
-			if o.it != nil {
-				d.back = append(d.back, o.it.Delivery)
-			}
-			continue
-		}
-		if o.op.Op.IsUndo() {
-			ref, err := l.trxOf(work, o.base, o.p.ID())
-			if err != nil {
-				return err
-			}
-			o.op.RefC = ref
-		}
-		d.room--
-		att := ledger.Open{C: nmvs.NewTrxID(), Svc: ledger.Single, Op: o.op.Op, Product: product(o.p),
-			Pre: o.it != nil && o.it.read != nil, Packs: []ledger.OpenPack{o.op}}
-		call, err := callOf(&att)
-		if err != nil {
-			return fmt.Errorf("attempt for pack %s: %w", o.p.ID(), err)
-		}
-		att.SHA = l.deps.NMVS.Digest(call)
-		d.rec.Open = append(d.rec.Open, att)
-		if o.it != nil {
-			d.acks = append(d.acks, o.it.Delivery)
-		}
-	}
-	return nil
-}
-
-func product(p scan.Pack) *ledger.Product {
-	return &ledger.Product{Scheme: p.Scheme(), Code: p.Code(), Batch: p.Batch(), Expiry: p.Expiry()}
 }
 
 // draftOwners is rule 9 (protocol.md section 6): a pack that another account holds is

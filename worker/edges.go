@@ -91,9 +91,20 @@ type Hooks struct {
 	Scan    func(op scan.Op, result scan.Result, reason scan.Reason) // a final word was recorded
 	Call    func(svc string, class nmvs.Class, took time.Duration)   // a call ended
 	Batch   func(svc string, packs int)                              // an attempt was opened
-	Open    func(attempts, packs, inFlight int)                      // after each round
+	Open    func(Load)                                               // after each round
 	Held    func(n int)                                              // scans held at the moment
 	Halted  func(halted bool, why string)                            // the account stopped, or goes on
 	Trouble func(what string, err error)                             // something outside fails; the loop waits and goes on
 	Alert   func(device string, reason scan.Reason, alertID string)  // an alert was recorded
+}
+
+// Load is what an account has on its way, after a round. Packs are counted in all
+// processes' attempts; calls are this process's.
+type Load struct {
+	Calls     int    // in flight
+	Sending   int    // packs of attempts that a sender of ours is busy with
+	Submitted int    // packs of bulks that wait for their result
+	InDoubt   int    // packs of attempts without an answer, or with another process's sender
+	NextBulk  int    // packs that the next bulk may take
+	Backlog   uint64 // scans behind the last delivery
 }

@@ -5,14 +5,18 @@ import (
 	"errors"
 	"time"
 
+	"decom/nmvs"
 	"decom/queue"
 )
 
-// ask is the loop's order for scans: at most slots of them, each covered by a token.
+// ask is the loop's order for scans: as many as single calls have slots and tokens for,
+// and as many as a bulk takes whose slot and token are in hand.
 type ask struct {
-	service string // whose tokens
-	slots   int
-	tokens  int // in hand already
+	singles int
+	tokens  int // of the single service, in hand already
+	packs   int
+
+	onlyPacks bool // single tokens are for verifies alone
 }
 
 // batch is the answer to an ask. Tokens are in hand, used or not.
@@ -38,17 +42,22 @@ func (a *Account) fetch(ctx context.Context, q ask) batch {
 	b := batch{tokens: q.tokens}
 	pull, cancel := context.WithTimeout(ctx, idleFetch)
 	defer cancel()
-	if b.tokens == 0 {
-		if err := a.deps.Limiter.Take(pull, q.service, 1); err != nil {
+	single := nmvs.Single.String()
+	if b.tokens == 0 && q.packs == 0 {
+		if err := a.deps.Limiter.Take(pull, single, 1); err != nil {
 			<-pull.Done() // too late: the token comes in a later round
 			return b
 		}
 		b.tokens = 1
 	}
-	if b.tokens < q.slots {
-		b.tokens += a.deps.Limiter.TryTake(q.service, q.slots-b.tokens)
+	if b.tokens < q.singles {
+		b.tokens += a.deps.Limiter.TryTake(single, q.singles-b.tokens)
 	}
-	ds, err := a.deps.Scans.Fetch(pull, min(b.tokens, q.slots), a.cfg.Linger, min(a.deps.Rank(), 9))
+	n := q.packs
+	if !q.onlyPacks {
+		n += min(b.tokens, q.singles)
+	}
+	ds, err := a.deps.Scans.Fetch(pull, n, a.cfg.Linger, min(a.deps.Rank(), 9))
 	b.deliveries = ds
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
 		a.trouble("scans", err)

@@ -48,7 +48,7 @@ type loop struct {
 	fetching bool
 	reserved int // slots that the open ask may fill
 	inflight int // calls on their way
-	tokens   int // of the single service, in hand
+	lanes    lanes
 	held     int // scans sent back at the last count, ageing out
 	heldTill time.Time
 	sending  map[string]bool   // attempts with a sender of ours
@@ -62,7 +62,10 @@ type loop struct {
 type ending struct {
 	c      string // attempt, or "" for a verify scan
 	verify bool   // the resolver's
-	claim  *claim
+	listed bool   // the resolver's, of the listing
+	poll   bool   // of a bulk's result
+	bulk   bool   // a submit
+	claims []claim
 	item   *item
 }
 
@@ -72,6 +75,7 @@ func newLoop(a *Account) *loop {
 		asks:    make(chan ask),
 		fetched: make(chan batch, 1), // the one batch that is asked for
 		ended:   make(chan ending, a.cfg.Parallel),
+		lanes:   lanes{size: batchSize{now: 1, max: a.cfg.Batch}},
 		sending: map[string]bool{},
 		doubts:  map[string]*doubt{},
 		opened:  newOpenings(),
@@ -98,6 +102,9 @@ func (l *loop) run(ctx, work context.Context) error {
 		wake := l.resolve(work, now)
 		if ctx.Err() == nil {
 			l.askForScans()
+			if !l.fetching {
+				wake = earlier(wake, now.Add(tokenPause)) // no room, or no token: look again
+			}
 		} else if l.inflight == 0 && !l.fetching && len(l.claims) == 0 {
 			l.sendBack(work)
 			return nil
@@ -120,22 +127,22 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-// free is how many calls may still start.
-func (l *loop) free() int { return l.cfg.Parallel - l.inflight - l.reserved }
-
 // askForScans is S0, the gates: only what has a slot and a token is fetched, and
 // nothing while the breaker is not closed.
 func (l *loop) askForScans() {
-	n := min(l.free(), l.deps.NMVS.Admit(nmvs.Single))
-	if l.fetching || n <= 0 || len(l.items) > 0 || l.tooManyHeld() {
+	if l.fetching || len(l.items) > 0 || l.tooManyHeld() {
 		return
 	}
-	if len(l.doubts) > 0 && n > 1 && l.workWaits() {
-		n-- // the resolver's verifies and due packs need a slot too
+	r := l.capacity(0)
+	if r.total() == 0 || r.packs == 0 && l.onlyBulk() {
+		return
 	}
-	l.fetching, l.reserved = true, n
-	l.asks <- ask{service: nmvs.Single.String(), slots: n, tokens: l.tokens}
-	l.tokens = 0
+	l.fetching, l.reserved = true, r.singles
+	if r.packs > 0 {
+		l.reserved++
+	}
+	l.asks <- ask{singles: r.singles, tokens: l.lanes.tokens, packs: r.packs, onlyPacks: l.onlyBulk()}
+	l.lanes.tokens = 0
 }
 
 func (l *loop) tooManyHeld() bool {
@@ -193,7 +200,11 @@ func earlier(a, b time.Time) time.Time {
 // take is S1, decode: nothing is trimmed, nothing is changed in case.
 func (l *loop) take(b batch) {
 	l.fetching, l.reserved = false, 0
-	l.tokens += b.tokens
+	l.lanes.tokens += b.tokens
+	l.lanes.backlog = 0
+	if n := len(b.deliveries); n > 0 {
+		l.lanes.backlog = b.deliveries[n-1].Backlog()
+	}
 	now := time.Now()
 	for _, d := range b.deliveries {
 		it := item{Delivery: d}
@@ -212,18 +223,21 @@ func (l *loop) take(b batch) {
 // settle takes back a slot and what the call brought.
 func (l *loop) settle(e ending) {
 	l.inflight--
-	if d := l.doubts[e.c]; d != nil && e.verify {
-		d.busy = false
-		if e.claim == nil {
+	switch d := l.doubts[e.c]; {
+	case e.poll:
+		l.polled(e)
+	case !e.verify:
+		delete(l.sending, e.c)
+		if e.bulk && len(e.claims) == 0 {
+			l.lanes.size.bad() // in doubt
+		}
+	case d != nil:
+		d.busy, d.listed = false, d.listed || e.listed
+		if len(e.claims) == 0 && !e.listed {
 			d.unanswered(time.Now())
 		}
 	}
-	if !e.verify {
-		delete(l.sending, e.c)
-	}
-	if e.claim != nil {
-		l.claims = append(l.claims, *e.claim)
-	}
+	l.claims = append(l.claims, e.claims...)
 	if e.item != nil {
 		l.items = append(l.items, *e.item)
 	}
@@ -236,8 +250,5 @@ func (l *loop) sendBack(work context.Context) {
 		_ = l.items[i].RetryAfter(work, 0) // not recorded: the stream still holds it
 	}
 	l.items = nil
-	if l.tokens > 0 {
-		l.deps.Limiter.Return(nmvs.Single.String(), l.tokens)
-		l.tokens = 0
-	}
+	l.giveBackTokens()
 }

@@ -86,26 +86,24 @@ func (l *loop) takeDue(work context.Context) ([]duePack, error) {
 		return nil, nil
 	}
 	l.nextDue = now.Add(duePoll)
-	room := min(l.free(), l.deps.NMVS.Admit(nmvs.Single)) - len(l.items)
-	if room <= 0 {
+	most := max(l.capacity(0).total(), l.lanes.size.next()) - len(l.items)
+	if most <= 0 || l.free() <= 0 {
 		return nil, nil
 	}
 	var ks []scan.PackID
 	err := l.patiently(work, "Redis", func(ctx context.Context) (err error) {
-		ks, err = l.deps.State.Due(ctx, l.cfg.Account, now.UnixMilli(), room)
+		ks, err = l.deps.State.Due(ctx, l.cfg.Account, now.UnixMilli(), most)
 		return err
 	})
 	if err != nil || len(ks) == 0 {
 		return nil, err
 	}
-	spare := l.tokens - len(l.items)
-	if spare < len(ks) {
-		n := l.deps.Limiter.TryTake(nmvs.Single.String(), len(ks)-max(spare, 0))
-		l.tokens, spare = l.tokens+n, spare+n
-	}
-	ks = ks[:max(0, min(len(ks), spare))]
+	ks = ks[:max(0, min(len(ks), l.capacity(len(l.items)+len(ks)).total()-len(l.items)))]
 	if len(ks) == 0 {
 		return nil, nil
+	}
+	if want := min(l.free(), len(ks)+len(l.items)); l.lanes.tokens < want {
+		l.lanes.tokens += l.deps.Limiter.TryTake(nmvs.Single.String(), want-l.lanes.tokens)
 	}
 	l.nextDue = now // there may be more
 	states, err := l.view(work, ks)

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -29,18 +30,23 @@ func (a *Account) verifyScan(work context.Context, it item) ending {
 		}
 		return ending{}
 	}
-	f := ans.Finding
-	r := &reading{trx: call.C, answer: ledger.Answer{Result: scan.Done, Code: f.Code, State: f.State, Reasons: f.Reasons,
-		AlertID: f.AlertID, NMVSTrx: ans.Tx, NMVSAt: scan.Time(ans.At)}}
+	r := &reading{trx: call.C, answer: answerOfRead(ans.Finding)}
+	r.answer.NMVSTrx, r.answer.NMVSAt = ans.Tx, scan.Time(ans.At)
+	it.read = r
+	return ending{item: &it}
+}
+
+// answerOfRead is what a verify's finding says to whoever asked for it.
+func answerOfRead(f nmvs.Finding) ledger.Answer {
+	a := ledger.Answer{Result: scan.Done, Code: f.Code, State: f.State, Reasons: f.Reasons, AlertID: f.AlertID}
 	switch f.Class {
 	case nmvs.Success, nmvs.Repeat:
 	case nmvs.Data, nmvs.Foreign, nmvs.UndoMismatch:
-		r.answer.Result, r.answer.Reason = scan.Alert, f.Reason
+		a.Result, a.Reason = scan.Alert, f.Reason
 	default:
-		r.answer.Result, r.answer.Reason = scan.Refused, f.Reason
+		a.Result, a.Reason = scan.Refused, cmp.Or(f.Reason, scan.Other)
 	}
-	it.read = r
-	return ending{item: &it}
+	return a
 }
 
 // readCall makes one verify and feeds limiter and hooks.

@@ -21,8 +21,11 @@ type doubt struct {
 	fenced time.Time // when we first read its fence
 	asked  bool      // our fence is in the next record
 	busy   bool      // a verify of ours is on its way
-	next   time.Time // not before, after a verify without an answer
+	next   time.Time // not before: the next poll, or after a verify without an answer
 	tries  int
+	polls  int
+	late   bool // a bulk whose result did not come in time
+	listed bool // the listing was asked for this lost submit
 }
 
 // resolve looks at every open attempt that has no sender of ours: it fences what was
@@ -59,6 +62,9 @@ func (l *loop) resolve(work context.Context, now time.Time) time.Time {
 
 // resolveOne takes the next step for one attempt and returns when the one after is due.
 func (l *loop) resolveOne(work context.Context, att *ledger.Attempt, d *doubt, now time.Time) time.Time {
+	if att.Tx != "" {
+		return l.poll(work, att, d, now)
+	}
 	if !att.Fenced {
 		grace := l.cfg.grace(att.Svc) * time.Duration(1+l.deps.Rank())
 		if due := d.seen.Add(grace); now.Before(due) {
@@ -73,15 +79,36 @@ func (l *loop) resolveOne(work context.Context, att *ledger.Attempt, d *doubt, n
 	if d.fenced.IsZero() {
 		d.fenced = now
 	}
-	due := d.fenced.Add(l.cfg.hold(att.Svc))
-	if due.Before(d.next) {
-		due = d.next
-	}
-	if now.Before(due) {
+	if due := d.fenced.Add(l.cfg.hold(att.Svc)); now.Before(due) {
+		if att.Svc != ledger.Single && l.cfg.Listing && !d.listed {
+			return l.askList(work, att, d, now)
+		}
 		return due
 	}
+	return l.verifyNext(work, att, d, now)
+}
+
+// askList looks for a bulk whose submit was never answered.
+func (l *loop) askList(work context.Context, att *ledger.Attempt, d *doubt, now time.Time) time.Time {
+	if l.free() <= 0 || !l.takeBulkToken() {
+		return now.Add(tokenPause)
+	}
+	l.lanes.bulk = 0
+	d.busy = true
+	l.inflight++
+	a := *att
+	l.senders.Go(func() { l.ended <- l.list(work, &a) })
+	return time.Time{}
+}
+
+// verifyNext verifies the next pack of an attempt whose hold, or time for results, is
+// over.
+func (l *loop) verifyNext(work context.Context, att *ledger.Attempt, d *doubt, now time.Time) time.Time {
+	if now.Before(d.next) {
+		return d.next
+	}
 	if l.free() <= 0 || l.deps.NMVS.Admit(nmvs.Single) <= 0 || l.deps.Limiter.TryTake(nmvs.Single.String(), 1) == 0 {
-		return now.Add(250 * time.Millisecond)
+		return now.Add(tokenPause)
 	}
 	i := 0
 	for !att.IsLeft(i) {
@@ -89,7 +116,8 @@ func (l *loop) resolveOne(work context.Context, att *ledger.Attempt, d *doubt, n
 	}
 	d.busy = true
 	l.inflight++
-	job := verifyJob{att: att, i: i, looked: att.Facts}
+	a := *att
+	job := verifyJob{att: &a, i: i, looked: att.Facts}
 	l.senders.Go(func() { l.ended <- l.verify(work, job) })
 	return time.Time{}
 }
@@ -134,10 +162,10 @@ func (a *Account) verify(work context.Context, job verifyJob) ending {
 	if err != nil || ans.Class == nmvs.InDoubt {
 		return end
 	}
-	end.claim = &claim{
+	end.claims = []claim{{
 		Fact:   ledger.Fact{C: job.att.C, Of: job.att.Of, Packs: []ledger.FactPack{{I: job.i, K: job.att.IDs[job.i]}}},
 		looked: job.looked, found: &ans.Finding,
-	}
+	}}
 	return end
 }
 
@@ -185,7 +213,7 @@ func conclude(att *ledger.Attempt, i int, f nmvs.Finding, s ledger.State, settle
 		}
 		return is(scan.Alert, scan.AlreadyInactive)
 	}
-	if f.Reason != "" {
+	if f.Class == nmvs.Data {
 		return is(scan.Alert, f.Reason)
 	}
 	return is(scan.Alert, scan.UnknownPack)

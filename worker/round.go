@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"decom/nmvs"
 	"decom/queue"
 	"decom/worker/ledger"
 	"decom/worker/packstate"
@@ -217,21 +216,25 @@ func (l *loop) launch(work context.Context, d *draft, sendable bool) {
 		if h := l.deps.Hooks.Batch; h != nil {
 			h(string(o.Svc), len(o.Packs))
 		}
-		l.tokens--
+		if o.Svc == ledger.Single {
+			l.lanes.tokens--
+		} else {
+			l.lanes.bulk = 0
+		}
 		if !sendable {
 			if !l.latched.Load() {
 				l.claims = append(l.claims, offClaim(att, false, ledger.Fact{}))
 			}
-			l.deps.Limiter.Return(nmvs.Single.String(), 1)
 			continue
 		}
 		l.inflight++
 		l.sending[o.C] = true
-		job := sendJob{att: att, started: d.started}
+		a := *att // the loop goes on changing the book's
+		job := sendJob{att: &a, started: d.started}
 		l.senders.Go(func() { l.ended <- l.send(work, job) })
 	}
 	for i := range d.reads {
-		l.tokens--
+		l.lanes.tokens--
 		l.inflight++
 		it := d.reads[i]
 		l.senders.Go(func() { l.ended <- l.verifyScan(work, it) })
@@ -259,6 +262,22 @@ func (l *loop) announce(work context.Context, d *draft) {
 		}
 	}
 	if h.Open != nil {
-		h.Open(l.book.Len(), l.book.OpenPacks(), l.inflight)
+		h.Open(l.load())
 	}
+}
+
+// load counts what is on its way.
+func (l *loop) load() Load {
+	n := Load{Calls: l.inflight, NextBulk: l.lanes.size.next(), Backlog: l.lanes.backlog}
+	l.book.Attempts(func(att *ledger.Attempt) {
+		switch {
+		case l.sending[att.C]:
+			n.Sending += att.Left()
+		case att.Tx != "":
+			n.Submitted += att.Left()
+		default:
+			n.InDoubt += att.Left()
+		}
+	})
+	return n
 }

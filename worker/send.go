@@ -30,14 +30,14 @@ var (
 // send is S7 and S8 for one attempt: one write, one answer, one fact, or none when the
 // answer leaves the fate unknown [B7].
 func (a *Account) send(work context.Context, job sendJob) ending {
-	end := ending{c: job.att.C}
+	end := ending{c: job.att.C, bulk: job.att.Svc != ledger.Single}
 	call, err := callOf(&job.att.Open)
 	if err == nil && a.deps.NMVS.Digest(call) != job.att.SHA {
 		err = errBytes
 	}
 	if err != nil { // our bug; found before anything left
 		a.log.Error("attempt cannot be sent", "trx", job.att.C, "err", err)
-		end.claim = offClaim(job.att, false, ledger.Fact{}).ref()
+		end.claims = []claim{offClaim(job.att, false, ledger.Fact{})}
 		return end
 	}
 	call.Guard = func() error { return a.guard(work, job) }
@@ -51,7 +51,7 @@ func (a *Account) send(work context.Context, job sendJob) ending {
 		h(call.Service.String(), class, time.Since(began))
 	}
 	a.step("S8")
-	end.claim = claimOf(job.att, ans, err, time.Now())
+	end.claims = claimOf(job.att, ans, err, time.Now())
 	return end
 }
 

@@ -91,6 +91,7 @@ var (
 	descDoubt     = prometheus.NewDesc("decom_in_doubt_packs", "Packs with an open attempt that has no sender here.", []string{"account"}, nil)
 	descParked    = prometheus.NewDesc("decom_parked_packs", "Packs that wait for a person.", []string{"account"}, nil)
 	descHeld      = prometheus.NewDesc("decom_held_scans", "Scans that wait for their pack's answer.", []string{"account"}, nil)
+	descNextBulk  = prometheus.NewDesc("decom_next_bulk_packs", "Packs that the next bulk may take: small after start and after trouble.", []string{"account"}, nil)
 	descHalted    = prometheus.NewDesc("decom_halted", "1 while the account waits for a person's resume.", []string{"account"}, nil)
 	descOldest    = prometheus.NewDesc("decom_oldest_pending_seconds", "Age of the oldest scan that is not disposed of.", []string{"account"}, nil)
 	descPending   = prometheus.NewDesc("decom_consumer_pending", "Scans in the stream that were not delivered yet.", []string{"account"}, nil)
@@ -114,6 +115,7 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 			}
 		}
 		put(descInflight, float64(s.InFlight), s.Account)
+		put(descNextBulk, float64(s.NextBulk), s.Account)
 		put(descHeld, float64(s.Held), s.Account)
 		put(descHalted, flag(s.Halted), s.Account)
 		put(descCertUntil, float64(s.certificateUntil.Unix()), s.Account)

@@ -83,11 +83,25 @@ const softwareVersion = "1.0"
 
 func (p *process) workerConfig(a *Account) worker.Config {
 	s := a.Settings(p.cfg.Protocol)
+	e := p.cfg.NMVS.Endpoints
 	return worker.Config{
+		UseBulk: e.Bulk != "", UseMixed: e.Mixed != "", Listing: a.PendingListCode != "", BulkFrom: bulkFrom(a),
 		Account: a.Name, Worker: p.worker, Mode: worker.Mode(a.Mode), Parallel: a.Limits.Parallel, Batch: a.Limits.Batch,
 		Settle: worker.Grade(s.Settle), TSend: s.TSend, THTTPSingle: s.THTTPSingle, THTTPBulk: s.THTTPBulk,
 		TGrace: s.TGrace, THoldSingle: s.THoldSingle, THoldBulk: s.THoldBulk, TResult: s.TResult, Skew: s.Skew,
 	}
+}
+
+// bulkFrom is the backlog from which on a bulk is the faster way: as many packs as
+// single calls could send while one bulk is submitted and fetched, two calls of the
+// bulk limit.
+func bulkFrom(a *Account) int {
+	rates, err := a.rates()
+	if err != nil {
+		return 0 // the default
+	}
+	n := int(2 * rates["single"].PerSecond() / rates["bulk"].PerSecond())
+	return max(2*max(a.Limits.Parallel, 1), min(n, max(a.Limits.Batch, 1)/2))
 }
 
 // fleet knows who else is running. It is advice: it spreads the work and the limits,

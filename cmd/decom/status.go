@@ -51,6 +51,8 @@ type AccountStatus struct {
 	Due           int                    `json:"due"`            // accepted, to be sent again
 	Parked        int                    `json:"parked"`         // wait for a person
 	InFlight      int                    `json:"in_flight"`      // calls of this process
+	Submitted     int                    `json:"submitted"`      // packs of bulks that wait for their result
+	NextBulk      int                    `json:"next_bulk"`      // packs that the next bulk may take
 	Held          int                    `json:"held"`
 	Outcomes      uint64                 `json:"outcomes_waiting"` // ledger records whose outcomes are not published yet
 	Results       map[scan.Result]uint64 `json:"results,omitempty"`
@@ -70,7 +72,7 @@ type ServiceStatus struct {
 	Since    string  `json:"since,omitempty"`
 	Cause    string  `json:"cause,omitempty"`
 	Limit    float64 `json:"limit_per_second"` // this process's share of the account's limit
-	Rate     float64 `json:"rate_per_second"` // allowed now
+	Rate     float64 `json:"rate_per_second"`  // allowed now
 	Waited   float64 `json:"waited_seconds"`
 	Cooldown string  `json:"cooldown_until,omitempty"`
 }
@@ -93,8 +95,8 @@ func (p *process) status() Status {
 
 func (u *unit) fill(s *AccountStatus) {
 	u.live.mu.Lock()
-	s.InFlight = u.live.inflight
-	s.InDoubt = max(s.Open-u.live.inflight, 0)
+	n := u.live.load
+	s.InFlight, s.InDoubt, s.Submitted, s.NextBulk = n.Calls, n.InDoubt, n.Submitted, n.NextBulk
 	if time.Since(u.live.heldAt) < troubleFresh {
 		s.Held = u.live.held
 	}

@@ -4,23 +4,22 @@ import (
 	"sync"
 	"time"
 
+	"decom/worker"
 	"decom/worker/scan"
 )
 
 // liveAccount is what an account's loop tells while it runs. Its methods are hooks: any
 // of the loop's goroutines may call them.
 type liveAccount struct {
-	mu       sync.Mutex // guards the rest
-	results  map[scan.Result]uint64
-	attempts int
-	packs    int
-	inflight int
-	held     int
-	heldAt   time.Time
-	halted   bool
-	why      string
-	trouble  string
-	lastBad  time.Time
+	mu      sync.Mutex // guards the rest
+	results map[scan.Result]uint64
+	load    worker.Load
+	held    int
+	heldAt  time.Time
+	halted  bool
+	why     string
+	trouble string
+	lastBad time.Time
 }
 
 func (l *liveAccount) scanned(result scan.Result) {
@@ -32,10 +31,10 @@ func (l *liveAccount) scanned(result scan.Result) {
 	l.results[result]++
 }
 
-func (l *liveAccount) opened(attempts, packs, inFlight int) {
+func (l *liveAccount) opened(load worker.Load) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.attempts, l.packs, l.inflight = attempts, packs, inFlight
+	l.load = load
 }
 
 func (l *liveAccount) holding(n int) {

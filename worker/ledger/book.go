@@ -10,15 +10,16 @@ import (
 // it.
 type Attempt struct {
 	Open
-	Of     uint64        // sequence of the record that opened it
-	By     string        // the worker that opened it
-	IDs    []scan.PackID // name of each pack
-	Fenced bool          // the hold has begun; only Fence makes it so
-	Resent bool          // sameid: the bytes may have gone out again
-	Used   bool          // sameid: NMVS answered that it knows the id
-	Tx     string        // bulk accepted: the id to poll with
-	At     string        // when it was opened, the writer's clock
-	Facts  int           // facts about the attempt as a whole: a reader that saw another number must look again
+	Of          uint64        // sequence of the record that opened it
+	By          string        // the worker that opened it
+	IDs         []scan.PackID // name of each pack
+	Fenced      bool          // the hold has begun; only Fence makes it so
+	Resent      bool          // sameid: the bytes may have gone out again
+	Used        bool          // sameid: NMVS answered that it knows the id
+	Tx          string        // bulk accepted: the id to poll with
+	SubmittedAt string        // when that was recorded, the writer's clock
+	At          string        // when it was opened, the writer's clock
+	Facts       int           // facts about the attempt as a whole: a reader that saw another number must look again
 
 	left  []bool // which packs are still open
 	count int
@@ -65,7 +66,7 @@ func (b *Book) Add(seq uint64, r *Record) {
 		b.open(seq, r, &r.Open[i])
 	}
 	for i := range r.Fact {
-		b.fact(&r.Fact[i])
+		b.fact(&r.Fact[i], r.At)
 	}
 }
 
@@ -84,7 +85,7 @@ func (b *Book) open(seq uint64, r *Record, o *Open) {
 	b.byTrx[a.C] = a
 }
 
-func (b *Book) fact(t *Fact) {
+func (b *Book) fact(t *Fact, at string) {
 	if t.Kind == Park || t.Kind == Review {
 		for i := range t.Packs {
 			k := t.Packs[i].K
@@ -100,7 +101,7 @@ func (b *Book) fact(t *Fact) {
 	}
 	switch t.Kind {
 	case Submitted:
-		a.Tx, a.Facts = t.Tx, a.Facts+1
+		a.Tx, a.SubmittedAt, a.Facts = t.Tx, at, a.Facts+1
 	case Fence:
 		a.Fenced, a.Facts = true, a.Facts+1
 	case Resend:

@@ -1,0 +1,203 @@
+package worker
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"decom/worker/ledger"
+	"decom/worker/scan"
+)
+
+// folded is L: what the ledger, and nothing else, says.
+type folded struct {
+	states ledger.States
+	trx    map[uint64]map[string]bool // opening record -> its attempts
+	notes  map[string]bool            // source and id of rejected scans that have no pack
+	facts  []ledger.Fact
+	head   ledger.Head
+	n      int
+}
+
+// fold reads the whole ledger anew, holding it to CHAIN. It goes on from where it was
+// while the ledger only grows.
+func (w *world) fold() folded {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	es := w.broker.Records(acc)
+	f := &w.cache
+	if f.states == nil || f.n > len(es) || f.n > 0 && es[f.n-1].Hash != f.head.Hash {
+		*f = folded{states: ledger.States{}, trx: map[uint64]map[string]bool{}, notes: map[string]bool{}}
+	}
+	for _, e := range es[f.n:] {
+		r, err := ledger.Decode(e.Payload, acc)
+		if err != nil {
+			w.t.Fatalf("CHAIN: record %d: %v", e.Seq, err)
+		}
+		if r.PrevSeq != f.head.Seq || r.Prev != f.head.Hash {
+			w.t.Errorf("CHAIN: record %d follows %d %s, not %d %s", e.Seq, r.PrevSeq, r.Prev, f.head.Seq, f.head.Hash)
+		}
+		if _, err := ledger.Fold(e.Seq, r, f.states); err != nil {
+			w.t.Fatalf("CHAIN: record %d does not fold: %v", e.Seq, err)
+		}
+		f.trx[e.Seq] = map[string]bool{}
+		for i := range r.Open {
+			f.trx[e.Seq][r.Open[i].C] = true
+		}
+		for i := range r.Note {
+			if r.Note[i].K == "" {
+				f.notes[r.Note[i].Src+" "+r.Note[i].Ev] = true
+			}
+		}
+		f.facts = append(f.facts, r.Fact...)
+		f.head, f.n = e.Head(), f.n+1
+	}
+	g := *f
+	g.states = ledger.States{}
+	for k, s := range f.states {
+		g.states[k] = s
+	}
+	return g
+}
+
+// holdKept is KEPT, checked at each ack: the scan's id or a larger key is on the ledger.
+func (w *world) holdKept(_ string, m scan.Meta) {
+	if w.reg.lossy {
+		return
+	}
+	f := w.fold()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, e := range w.events {
+		if e.id != m.MsgID || e.device != m.Device {
+			continue
+		}
+		s := f.states[w.packOf(e.serial).ID()]
+		key := scan.NewKey(min(e.at.UnixMilli(), m.Stored.UnixMilli()), site+"/"+e.device, e.id)
+		if !s.Saw(scan.SeenTag(site+"/"+e.device, e.id)) && key.Compare(s.Last) > 0 {
+			w.t.Errorf("KEPT: scan %s is acknowledged, the ledger knows nothing of it", e.id)
+		}
+		return
+	}
+	if !f.notes[site+"/"+m.Device+" "+m.MsgID] {
+		w.t.Errorf("KEPT: scan %s is acknowledged without a note", m.MsgID)
+	}
+}
+
+// outcomes returns what was published, by event id.
+func (w *world) outcomes() map[string][]scan.Outcome {
+	outs := map[string][]scan.Outcome{}
+	for _, o := range w.broker.Stored() {
+		var out scan.Outcome
+		if err := json.Unmarshal(o.Body, &out); err != nil {
+			w.t.Fatal(err)
+		}
+		outs[out.EventID] = append(outs[out.EventID], out)
+	}
+	return outs
+}
+
+// outcome returns the one outcome of an event, "" if there is none.
+func (w *world) outcome(e event) string {
+	outs := w.outcomes()[e.id]
+	if len(outs) == 0 {
+		return ""
+	}
+	return strings.TrimSuffix(string(outs[0].Result)+"/"+string(outs[0].Reason), "/")
+}
+
+// want checks outcomes: pairs of event and "result/reason".
+func (w *world) want(e event, want string) {
+	w.t.Helper()
+	if got := w.outcome(e); got != want {
+		w.t.Errorf("event %s (%v of %s): outcome %q, want %q", e.id, e.op, e.serial, got, want)
+	}
+}
+
+// quiet says that nothing is open, due or waiting, and every event has its outcome.
+func (w *world) quiet() (busy string) {
+	for k, s := range w.fold().states {
+		if s.Phase == ledger.Opened || s.Phase == ledger.Due {
+			return "pack " + string(k) + " is " + s.Phase.String()
+		}
+	}
+	if n := w.broker.Left(acc); n > 0 {
+		return "scans are not acknowledged"
+	}
+	outs := w.outcomes()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, e := range w.events {
+		if len(outs[e.id]) == 0 {
+			return "event " + e.id + " has no outcome"
+		}
+	}
+	return ""
+}
+
+// settle is LIVE: without new faults everything comes to rest within limit; then the
+// other invariants of protocol.md section 10 hold.
+func (w *world) settle(limit time.Duration) {
+	w.t.Helper()
+	began := time.Now()
+	for busy := w.quiet(); busy != ""; busy = w.quiet() {
+		if time.Since(began) > limit {
+			w.t.Errorf("LIVE: after %v %s", limit, busy)
+			break
+		}
+		time.Sleep(5 * time.Second)
+	}
+	w.hold()
+}
+
+// hold checks TRUTH, OURS, FINAL, OUT and BRAKE at rest.
+func (w *world) hold() {
+	w.t.Helper()
+	f := w.fold()
+	outs := w.outcomes()
+	w.mu.Lock()
+	events := slices.Clone(w.events)
+	w.mu.Unlock()
+	newest := map[string]event{}
+	for _, e := range events {
+		if n := len(outs[e.id]); n != 1 {
+			w.t.Errorf("OUT: event %s has %d outcomes", e.id, n)
+		}
+		if old, ok := newest[e.serial]; !e.op.IsRead() && (!ok || e.at.After(old.at)) {
+			newest[e.serial] = e
+		}
+	}
+	w.reg.mu.Lock()
+	defer w.reg.mu.Unlock()
+	for serial, p := range w.reg.packs {
+		s := f.states[w.packOf(serial).ID()]
+		inactive := len(p.reasons) > 0
+		if s.Phase == ledger.Inactive && !p.ours {
+			w.t.Errorf("OURS: pack %s is ours on the ledger, in truth %+v", serial, *p)
+		}
+		if s.Phase != ledger.Parked && w.reg.flights[serial] == "" && (s.Phase == ledger.Inactive) != (inactive && p.ours) {
+			w.t.Errorf("TRUTH: pack %s is %s on the ledger, in truth %+v", serial, s.Phase, *p)
+		}
+	}
+	for serial, e := range newest {
+		s := f.states[w.packOf(serial).ID()]
+		switch w.resultOf(outs, e) {
+		case scan.Refused, scan.Rejected, scan.Alert, scan.Unresolved:
+			continue
+		}
+		if !asWished(e.op, s) && s.Phase != ledger.Parked {
+			w.t.Errorf("FINAL: pack %s is %+v, its newest event %s asked for %v", serial, s, e.id, e.op)
+		}
+	}
+	if limit := 3 + 2*w.cfg.withDefaults().Parallel; w.reg.alerts > limit {
+		w.t.Errorf("BRAKE: %d alerts without a person", w.reg.alerts)
+	}
+}
+
+func (w *world) resultOf(outs map[string][]scan.Outcome, e event) scan.Result {
+	if len(outs[e.id]) == 0 {
+		return ""
+	}
+	return outs[e.id][0].Result
+}
