@@ -1,9 +1,7 @@
 package main
 
 import (
-	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 )
 
@@ -263,16 +261,4 @@ func override[T any](to *T, from *T) {
 	if from != nil {
 		*to = *from
 	}
-}
-
-// account returns the account of that name.
-func (c *Config) account(name string) (*Account, error) {
-	names := make([]string, len(c.Accounts))
-	for i := range c.Accounts {
-		if c.Accounts[i].Name == name {
-			return &c.Accounts[i], nil
-		}
-		names[i] = c.Accounts[i].Name
-	}
-	return nil, fmt.Errorf("no account %q; there are: %s", name, strings.Join(names, ", "))
 }
