@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -69,9 +70,9 @@ func (c *Conn) PublishScans(ctx context.Context, scans []Scan) (acks []Ack, err 
 		if !scan.ValidToken(s.Site) || !scan.ValidToken(s.Device) {
 			return nil, fail("publish", "", fmt.Errorf("%q/%q is not a site and a device: 1 to 64 of A-Z a-z 0-9 _ -", s.Site, s.Device))
 		}
-		msgs[i] = &nats.Msg{Subject: scanPrefix + s.Site + "." + s.Device, Data: s.Body, Header: nats.Header{}}
+		msgs[i] = &nats.Msg{Subject: scanPrefix + s.Site + "." + s.Device, Data: s.Body}
 		if s.ID != "" {
-			msgs[i].Header[headerMsgID] = []string{s.ID}
+			msgs[i].Header = nats.Header{headerMsgID: {s.ID}}
 		}
 	}
 	return c.publishAll(ctx, StreamScans, msgs)
@@ -242,6 +243,10 @@ func (p *publishing) take(msg *nats.Msg) bool {
 		}
 		return true
 	}
+	if ack, ok := quickAck(msg.Data, p.stream); ok {
+		p.acks[i] = ack
+		return true
+	}
 	var a struct {
 		Stream    string              `json:"stream"`
 		Seq       uint64              `json:"seq"`
@@ -261,4 +266,28 @@ func (p *publishing) take(msg *nats.Msg) bool {
 		p.acks[i] = Ack{Seq: a.Seq, Duplicate: a.Duplicate}
 	}
 	return true
+}
+
+// quickAck reads the usual answer to a publish, which encoding/json reads 10 times
+// slower; false: it is not the usual one.
+func quickAck(data []byte, stream string) (a Ack, ok bool) {
+	rest, ok := bytes.CutPrefix(data, []byte(`{"stream":"`))
+	if !ok || len(rest) < len(stream) || string(rest[:len(stream)]) != stream {
+		return a, false
+	}
+	if rest, ok = bytes.CutPrefix(rest[len(stream):], []byte(`","seq":`)); !ok {
+		return a, false
+	}
+	n := 0
+	for ; n < len(rest) && n < 19 && rest[n] >= '0' && rest[n] <= '9'; n++ {
+		a.Seq = a.Seq*10 + uint64(rest[n]-'0')
+	}
+	switch string(rest[n:]) {
+	case "}":
+	case `,"duplicate":true}`, `,"duplicate": true}`:
+		a.Duplicate = true
+	default:
+		return Ack{}, false
+	}
+	return a, a.Seq > 0
 }
