@@ -7,10 +7,12 @@ import "github.com/spf13/cobra"
 func commands() []func(*app) *cobra.Command {
 	return []func(*app) *cobra.Command{
 		newRunCommand,
+		newDemoCommand,
 		newPublishCommand,
 		newSimCommand,
 		newSetupCommand,
 		newStatusCommand,
+		newPackCommand,
 		newExplainCommand,
 		newConfigCommand,
 	}

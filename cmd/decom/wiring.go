@@ -117,6 +117,12 @@ func (c *Config) connectQueue(ctx context.Context) (*queue.Conn, error) {
 	if err != nil {
 		return nil, exitWith(exitConfig, err)
 	}
+	if url := embeddedURL(c); cfg.URL == "" && url != "" {
+		// A decom run with this directory may be up: its server is the one to talk to.
+		if conn, err := queue.Connect(ctx, queue.Config{URL: url, Name: cfg.Name}); err == nil {
+			return conn, nil
+		}
+	}
 	return dialQueue(ctx, cfg)
 }
 
