@@ -94,34 +94,37 @@ func (s *Sim) getPack(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, p)
 }
 
-// putSettings changes the fields that are given and leaves the others.
+// putSettings changes the fields that are given and leaves the others. Lists
+// are replaced.
 func (s *Sim) putSettings(w http.ResponseWriter, r *http.Request) {
 	var patch json.RawMessage
 	if !readJSON(w, r, &patch) {
 		return
 	}
-	set := s.Settings()
-	// Decoding writes into slices in place; the simulator goes on reading the old ones.
-	set.Faults = append([]Rule(nil), set.Faults...)
-	set.Maintenance.Windows = append([]Window(nil), set.Maintenance.Windows...)
-	if !decodeOnto(w, patch, &set) {
-		return
-	}
-	if err := s.SetSettings(set); err != nil {
+	err := s.update(func(set *Settings) error {
+		// Decoding into a list that is there would mix old elements with new ones.
+		faults, windows := set.Faults, set.Maintenance.Windows
+		set.Faults, set.Maintenance.Windows = nil, nil
+		err := strict(patch, set)
+		if set.Faults == nil {
+			set.Faults = faults
+		}
+		if set.Maintenance.Windows == nil {
+			set.Maintenance.Windows = windows
+		}
+		return err
+	})
+	if err != nil {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
 	writeJSON(w, s.Settings())
 }
 
-func decodeOnto(w http.ResponseWriter, patch []byte, set *Settings) bool {
-	d := json.NewDecoder(bytes.NewReader(patch))
+func strict(raw json.RawMessage, v any) error {
+	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
-	if err := d.Decode(set); err != nil {
-		refuse(w, http.StatusBadRequest, err)
-		return false
-	}
-	return true
+	return d.Decode(v)
 }
 
 // list reads one value or an array of them.
@@ -130,15 +133,13 @@ func list[T any](w http.ResponseWriter, r *http.Request) ([]T, bool) {
 	if !readJSON(w, r, &raw) {
 		return nil, false
 	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
 	var many []T
 	var err error
 	if len(raw) > 0 && raw[0] == '[' {
-		err = d.Decode(&many)
+		err = strict(raw, &many)
 	} else {
 		many = make([]T, 1)
-		err = d.Decode(&many[0])
+		err = strict(raw, &many[0])
 	}
 	if err != nil {
 		refuse(w, http.StatusBadRequest, err)

@@ -184,8 +184,7 @@ func (s *Sim) run(c *call) *result {
 }
 
 func (s *Sim) newResult(now time.Time, code string) *result {
-	set := s.set // a copy: settings may change while the reply is written
-	r := &result{code: code, at: now, set: &set, style: set.Quirks.Prefixes}
+	r := &result{code: code, at: now, set: s.set, style: s.set.Quirks.Prefixes}
 	if r.style < 0 {
 		r.style = int(s.book.last % 3)
 	}

@@ -2,6 +2,8 @@ package sim
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -11,7 +13,7 @@ import (
 type Entry struct {
 	N       uint64    `json:"n"` // from 1, without gaps
 	At      time.Time `json:"at"`
-	Client  string    `json:"client,omitempty"` // ClientLoginId as sent; empty for a ping
+	Client  string    `json:"client,omitempty"` // ClientLoginId; empty for a ping and for accounts that do not exist
 	User    string    `json:"user,omitempty"`
 	Op      string    `json:"op"`              // operation code; of the item in a mixed bulk; "" if the root element is unknown
 	C       string    `json:"c,omitempty"`     // ClientTrxId; of the item in a mixed bulk
@@ -275,6 +277,7 @@ func (s *Sim) Verdict() Verdict {
 			}
 		}
 	}
+	slices.SortFunc(v.Bad, func(a, b PackState) int { return strings.Compare(a.Key.String(), b.Key.String()) })
 	v.Clean = v.Counts.SentTwice == 0 && v.Counts.UndoTwice == 0 && v.Counts.SelfAlerts == 0
 	return v
 }

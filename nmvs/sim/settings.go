@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 )
 
@@ -35,8 +36,8 @@ type Settings struct {
 	// Faults are tried in order on every call, after the scripted ones of
 	// [Sim.Inject]; the first that fires is the only one.
 	Faults []Rule `json:"faults"`
-	// LedgerLimit is how many entries are kept, newest first out of memory never:
-	// the oldest go. 0 means all, negative none. Counts stay exact.
+	// LedgerLimit is how many of the newest entries are kept at least; up to
+	// twice as many may be there. 0 means all, negative none. Counts stay exact.
 	LedgerLimit int `json:"ledger_limit"`
 }
 
@@ -203,6 +204,13 @@ func (s Settings) withDefaults() Settings {
 	return s
 }
 
+// clone shares nothing that anybody writes to.
+func (s Settings) clone() Settings {
+	s.Faults = slices.Clone(s.Faults)
+	s.Maintenance.Windows = slices.Clone(s.Maintenance.Windows)
+	return s
+}
+
 func def[T comparable](p *T, v T) {
 	var zero T
 	if *p == zero {
@@ -210,7 +218,7 @@ func def[T comparable](p *T, v T) {
 	}
 }
 
-// maintained says whether t lies in an announced window.
+// at says whether t lies in an announced window, and when that ends.
 func (m Maintenance) at(t time.Time) (end time.Time, in bool) {
 	for _, w := range m.Windows {
 		if !t.Before(w.From) && t.Before(w.To) {

@@ -22,8 +22,8 @@ type Sim struct {
 
 	mu       sync.Mutex // guards everything below
 	offset   time.Duration
-	set      Settings // with defaults
-	raw      Settings // as given
+	set      *Settings // with defaults; replaced, never written
+	raw      Settings  // as given
 	list     *operation
 	scripted []*armed // Inject
 	standing []*armed // Settings.Faults
@@ -73,7 +73,7 @@ func (s *Sim) Reset() {
 	for _, a := range s.cfg.Accounts {
 		s.addAccount(a, now)
 	}
-	s.setSettings(s.cfg.Settings, now)
+	s.setSettings(s.cfg.Settings.clone(), now)
 }
 
 // Close ends calls that hang or are slow, with a reset. It does not stop
@@ -98,31 +98,31 @@ func (s *Sim) Advance(d time.Duration) {
 	s.settle()
 }
 
-// Settings returns the settings as given.
+// Settings returns the settings as given; the copy is the caller's.
 func (s *Sim) Settings() Settings {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.raw
+	return s.raw.clone()
 }
 
 // SetSettings replaces the settings; calls that are under way keep what they
 // have read already. Counters of Settings.Faults start anew.
 func (s *Sim) SetSettings(set Settings) error {
-	if err := set.Validate(); err != nil {
-		return fmt.Errorf("sim settings: %w", err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.setSettings(set, s.settle())
-	return nil
+	return s.update(func(now *Settings) error { *now = set.clone(); return nil })
 }
 
-// Update changes the settings in place, as one step.
+// Update changes the settings in place, as one step. change must not call the Sim.
 func (s *Sim) Update(change func(*Settings)) error {
+	return s.update(func(now *Settings) error { change(now); return nil })
+}
+
+func (s *Sim) update(change func(*Settings) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	set := s.raw
-	change(&set)
+	set := s.raw.clone()
+	if err := change(&set); err != nil {
+		return err
+	}
 	if err := set.Validate(); err != nil {
 		return fmt.Errorf("sim settings: %w", err)
 	}
@@ -131,13 +131,14 @@ func (s *Sim) Update(change func(*Settings)) error {
 }
 
 func (s *Sim) setSettings(set Settings, now time.Time) {
-	s.raw, s.set = set, set.withDefaults()
-	if s.set.Rules.MixedUndo == "" {
-		s.set.Rules.MixedUndo = "ItemUndo"
+	full := set.withDefaults()
+	if full.Rules.MixedUndo == "" {
+		full.Rules.MixedUndo = "ItemUndo"
 		if s.cfg.Version < 5 {
-			s.set.Rules.MixedUndo = "Item"
+			full.Rules.MixedUndo = "Item"
 		}
 	}
+	s.raw, s.set = set, &full
 	if s.list == nil || s.list.Code != set.Rules.ListCode {
 		s.list = nil
 		if set.Rules.ListCode != "" {

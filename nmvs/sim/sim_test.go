@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -164,11 +165,16 @@ func (r *rig) do(a ask) answer {
 
 func (r *rig) post(svc nmvs.Service, body string) answer {
 	r.t.Helper()
+	w := r.raw(svc, body)
+	return read(r.t, w.Code, w.Header(), w.Body.Bytes())
+}
+
+func (r *rig) raw(svc nmvs.Service, body string) *httptest.ResponseRecorder {
 	req := httptest.NewRequest("POST", Path(svc, r.cfg.Version), strings.NewReader(body))
 	req.Header.Set("Content-Type", "application/soap+xml; charset=utf-8")
 	w := httptest.NewRecorder()
 	r.h.ServeHTTP(w, req)
-	return read(r.t, w.Code, w.Header(), w.Body.Bytes())
+	return w
 }
 
 func read(t testing.TB, status int, h http.Header, body []byte) answer {
@@ -219,6 +225,9 @@ func read(t testing.TB, status int, h http.Header, body []byte) answer {
 				item = ""
 			}
 		case xml.CharData:
+			if last := path[max(len(path)-1, 0):]; len(last) == 0 || !slices.Contains([]string{"ClientTrxId", "NMVSTrxId", "Reason"}, last[0]) {
+				continue
+			}
 			switch path := strings.Join(path, "/"); {
 			case strings.HasSuffix(path, "Header/Transaction/ClientTrxId"):
 				a.C = string(e)

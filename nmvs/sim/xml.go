@@ -3,7 +3,7 @@ package sim
 import (
 	"bytes"
 	"errors"
-	"strconv"
+	"regexp"
 	"unicode/utf8"
 )
 
@@ -89,27 +89,23 @@ func goodChars(b []byte) bool {
 
 // declaration skips <?xml ...?> and checks the encoding in it.
 func (l *lexer) declaration() error {
-	if !bytes.HasPrefix(l.b, []byte("<?xml ")) {
+	if !bytes.HasPrefix(l.b, []byte("<?xml")) || len(l.b) > 5 && nameChar(l.b[5]) {
 		return nil
 	}
-	end := bytes.Index(l.b, []byte("?>"))
-	if end < 0 {
-		return errEnd
+	m := declarationForm.FindSubmatch(l.b)
+	if m == nil {
+		return errNotXML
 	}
-	d := l.b[:end]
-	if k := bytes.Index(d, []byte("encoding=")); k >= 0 {
-		v := bytes.TrimRight(d[k+len("encoding="):], " \t\r\n")
-		if len(v) < 2 || v[0] != '"' && v[0] != '\'' {
-			return errNotXML
-		}
-		e := bytes.IndexByte(v[1:], v[0])
-		if e < 0 || !bytes.EqualFold(v[1:1+e], []byte("utf-8")) {
-			return errEncoding
-		}
+	if len(m[1]) > 0 && !bytes.EqualFold(m[1][1:len(m[1])-1], []byte("utf-8")) {
+		return errEncoding
 	}
-	l.i = end + 2
+	l.i = len(m[0])
 	return nil
 }
+
+// declarationForm is never written. XML 1.1 is another language.
+var declarationForm = regexp.MustCompile(`^<\?xml[ \t\r\n]+version=(?:"1\.0"|'1\.0')(?:[ \t\r\n]+encoding=("[^"<>]+"|'[^'<>]+'))?` +
+	`(?:[ \t\r\n]+standalone=(?:"yes"|"no"|'yes'|'no'))?[ \t\r\n]*\?>`)
 
 // next returns the next token. Text comes in one piece, comments and
 // processing instructions left out.
@@ -224,122 +220,6 @@ func (l *lexer) chars() error {
 	}
 	l.append(t)
 	return nil
-}
-
-// newlines turns CR LF and lone CR into LF.
-func newlines(t []byte) []byte {
-	if bytes.IndexByte(t, '\r') < 0 {
-		return t
-	}
-	t = bytes.ReplaceAll(t, []byte("\r\n"), []byte("\n"))
-	return bytes.ReplaceAll(t, []byte("\r"), []byte("\n"))
-}
-
-// unescape replaces entities; in an attribute, white space becomes a space.
-func unescape(t []byte, attribute bool) ([]byte, error) {
-	if bytes.IndexByte(t, '&') < 0 && !(attribute && bytes.ContainsAny(t, "\t\n")) {
-		return t, nil
-	}
-	out := make([]byte, 0, len(t))
-	for i := 0; i < len(t); i++ {
-		c := t[i]
-		switch {
-		case attribute && (c == '\t' || c == '\n'):
-			out = append(out, ' ')
-		case c != '&':
-			out = append(out, c)
-		default:
-			end := bytes.IndexByte(t[i:], ';')
-			if end < 0 {
-				return nil, errNotXML
-			}
-			r, ok := entity(t[i+1 : i+end])
-			if !ok {
-				return nil, errNotXML
-			}
-			out = utf8.AppendRune(out, r)
-			i += end
-		}
-	}
-	return out, nil
-}
-
-func entity(e []byte) (rune, bool) {
-	switch string(e) {
-	case "amp":
-		return '&', true
-	case "lt":
-		return '<', true
-	case "gt":
-		return '>', true
-	case "quot":
-		return '"', true
-	case "apos":
-		return '\'', true
-	}
-	if len(e) < 2 || e[0] != '#' {
-		return 0, false
-	}
-	num, base := string(e[1:]), 10
-	if e[1] == 'x' {
-		num, base = string(e[2:]), 16
-	}
-	if num == "" || num[0] == '+' || num[0] == '-' {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(num, base, 32)
-	if err != nil {
-		return 0, false
-	}
-	r := rune(n)
-	good := r == '\t' || r == '\n' || r == '\r' || r >= 0x20 && r <= 0xD7FF || r >= 0xE000 && r <= 0xFFFD || r >= 0x10000 && r <= 0x10FFFF
-	return r, good
-}
-
-func nameStart(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || c >= 0x80
-}
-
-func nameChar(c byte) bool {
-	return nameStart(c) || c >= '0' && c <= '9' || c == '-' || c == '.'
-}
-
-// qname reads prefix:local at l.i.
-func (l *lexer) qname() (raw, prefix, local []byte, err error) {
-	start, colon := l.i, -1
-	for ; l.i < len(l.b); l.i++ {
-		c := l.b[l.i]
-		if c == ':' {
-			if colon >= 0 {
-				return nil, nil, nil, errNotXML
-			}
-			colon = l.i
-			continue
-		}
-		first := l.i == start || colon == l.i-1
-		if first && !nameStart(c) || !nameChar(c) {
-			break
-		}
-	}
-	raw = l.b[start:l.i]
-	if colon < 0 {
-		if len(raw) == 0 {
-			return nil, nil, nil, errNotXML
-		}
-		return raw, nil, raw, nil
-	}
-	if colon == start || colon == l.i-1 {
-		return nil, nil, nil, errNotXML
-	}
-	return raw, l.b[start:colon], l.b[colon+1 : l.i], nil
-}
-
-func (l *lexer) space() bool {
-	start := l.i
-	for l.i < len(l.b) && (l.b[l.i] == ' ' || l.b[l.i] == '\n' || l.b[l.i] == '\t' || l.b[l.i] == '\r') {
-		l.i++
-	}
-	return l.i > start
 }
 
 func (l *lexer) startTag() (token, error) {
