@@ -1,6 +1,7 @@
 package queue_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -182,3 +183,24 @@ func TestAppendDecidesByWhatTheLeaderSays(t *testing.T) {
 
 // errAny stands for an error that says: not there, and never will be.
 var errAny = errors.New("any")
+
+func TestASecondAppendInFlightIsRefused(t *testing.T) {
+	t.Parallel()
+	l := &leader{t: t, hash: ledger.Hash([]byte("mine"))}
+	c := connect(t, queue.Config{URL: playLeader(t, l), AnswerWait: 100 * time.Millisecond})
+	ctx, cancel := context.WithCancel(t.Context())
+	first := make(chan error, 1)
+	go func() { _, err := c.Ledger("a").Append(ctx, head{Seq: 7}, []byte("mine")); first <- err }()
+	for n := 0; n == 0; time.Sleep(5 * time.Millisecond) {
+		l.mu.Lock()
+		n = l.published
+		l.mu.Unlock()
+	}
+	if _, err := c.Ledger("a").Append(t.Context(), head{Seq: 7}, []byte("mine")); !errors.Is(err, queue.ErrBusy) {
+		t.Errorf("got %v", err)
+	}
+	cancel()
+	if err := <-first; !errors.Is(err, queue.ErrUnknown) || !errors.Is(err, context.Canceled) {
+		t.Errorf("the first one: %v", err)
+	}
+}

@@ -70,6 +70,25 @@ func StartServer(t testing.TB, cfg ServerConfig) *Process {
 	return p
 }
 
+// StartCluster starts n real nats-servers as one cluster for this test.
+func StartCluster(t testing.TB, n int, cfg ServerConfig) []*Process {
+	t.Helper()
+	routes := make([]string, n)
+	ports := make([]int, n)
+	for i := range n {
+		ports[i] = freePort(t)
+		routes[i] = fmt.Sprintf("nats://127.0.0.1:%d", ports[i])
+	}
+	ps := make([]*Process, n)
+	for i := range n {
+		c := cfg
+		c.Dir = t.TempDir()
+		c.Extra += fmt.Sprintf("\nserver_name: n%d\ncluster { name: c, listen: \"127.0.0.1:%d\", routes: [%s] }", i, ports[i], strings.Join(routes, ", "))
+		ps[i] = StartServer(t, c)
+	}
+	return ps
+}
+
 // Start starts the server again on the same port and files, and waits until it takes
 // connections.
 func (p *Process) Start() {
