@@ -47,21 +47,9 @@ func (s *Store) view(ctx context.Context, acc string, at ledger.Head, ks []scan.
 	if err != nil || st != OK {
 		return st, nil, err
 	}
-	if len(out) != 1+len(ks) {
-		return 0, nil, fmt.Errorf("%d values for %d packs", len(out)-1, len(ks))
-	}
-	states := make(ledger.States, len(ks))
-	for i, v := range out[1:] {
-		if v == nil {
-			continue
-		}
-		text, ok := v.(string)
-		if !ok {
-			return 0, nil, fmt.Errorf("pack %s: %w: a %T", ks[i], ErrValue, v)
-		}
-		if states[ks[i]], err = decode(text); err != nil {
-			return 0, nil, fmt.Errorf("pack %s: %w", ks[i], err)
-		}
+	states, err := decodeAll(ks, out[1:])
+	if err != nil {
+		return 0, nil, err
 	}
 	return OK, states, nil
 }

@@ -20,6 +20,7 @@ import (
 type Store interface {
 	View(ctx context.Context, acc string, at ledger.Head, ks []scan.PackID) (packstate.Status, ledger.States, error)
 	Apply(ctx context.Context, acc string, prev, next ledger.Head, states ledger.States, idx ledger.Index) (packstate.Status, error)
+	Peek(ctx context.Context, acc string, ks []scan.PackID) (ledger.States, error)
 	Head(ctx context.Context, acc string) (ledger.Head, bool, error)
 	Begin(ctx context.Context, acc string) (packstate.Status, error)
 	Drop(ctx context.Context, acc string) error
@@ -66,6 +67,7 @@ type Call string
 const (
 	CallView      Call = "view"
 	CallApply     Call = "apply"
+	CallPeek      Call = "peek"
 	CallHead      Call = "head"
 	CallBegin     Call = "begin"
 	CallDrop      Call = "drop"
@@ -224,6 +226,17 @@ func (p *projection) clear() {
 	p.due, p.parked = map[scan.PackID]int64{}, map[scan.PackID]bool{}
 }
 
+// some returns those of the packs that were heard of.
+func (p *projection) some(ks []scan.PackID) ledger.States {
+	out := ledger.States{}
+	for _, k := range ks {
+		if s, ok := p.packs[k]; ok {
+			out[k] = s
+		}
+	}
+	return out
+}
+
 // place compares the projection's head with a belief.
 func (p *projection) place(belief ledger.Head) packstate.Status {
 	switch {
@@ -249,12 +262,7 @@ func (m *Memory) View(ctx context.Context, acc string, at ledger.Head, ks []scan
 		if st != packstate.OK {
 			return nil
 		}
-		out = ledger.States{}
-		for _, k := range ks {
-			if s, ok := p.packs[k]; ok {
-				out[k] = s
-			}
-		}
+		out = p.some(ks)
 		return nil
 	})
 	if err != nil {

@@ -15,6 +15,21 @@ import (
 	"decom/worker/scan"
 )
 
+// Peek is [packstate.Store.Peek].
+func (m *Memory) Peek(ctx context.Context, acc string, ks []scan.PackID) (out ledger.States, err error) {
+	err = m.do(ctx, CallPeek, acc, func(p *projection) error {
+		if err := check(len(ks), ks); err != nil {
+			return err
+		}
+		out = p.some(ks)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // Head is [packstate.Store.Head].
 func (m *Memory) Head(ctx context.Context, acc string) (h ledger.Head, ok bool, err error) {
 	err = m.do(ctx, CallHead, acc, func(p *projection) error { h, ok = p.head, p.begun; return nil })
