@@ -246,6 +246,9 @@ func (c *Client) receive(ctx context.Context, call *Call, op Operation, out *req
 		a, err = c.broken(ctx, out, in.failed)
 	} else {
 		a.Finding = Finding{Class: InDoubt, Alert: AlertMaybe}
+		if cause := context.Cause(ctx); cause != nil { // the server answered our hanging up
+			err = fmt.Errorf("%w: %w", cause, err)
+		}
 	}
 	a.C, a.Status, a.RetryAfter = call.C, resp.StatusCode, retryAfter(resp.Header.Get("Retry-After"))
 	if a.Code == "" && !a.Class.Answered() {

@@ -152,6 +152,14 @@ func TestSOAPFaultsTellSenderFromReceiver(t *testing.T) {
 	}
 }
 
+func TestNoDocumentIsNoReply(t *testing.T) {
+	for _, doc := range []string{"", " \n", "<!-- -->", `<?xml version="1.0"?>`, "\ufeff"} {
+		if _, err := decode(strings.NewReader(doc), 5, "G120"); !errors.Is(err, ErrReply) {
+			t.Errorf("%q: %v", doc, err)
+		}
+	}
+}
+
 func TestAVerifyWithoutAStateAnswersNothing(t *testing.T) {
 	doc := edit(t, golden(t, "g110.active.reply", 5), `<ns1:Pack ns1:sn="Zk&lt;7aQ0001" ns1:state="ACTIVE"/>`, "")
 	if a, err := answer(t, demoClient(t, 5), verifyA, doc); a.Class != InDoubt || !errors.Is(err, ErrReply) {
