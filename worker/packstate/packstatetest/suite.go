@@ -337,4 +337,3 @@ func wantHalted(t *testing.T, s Store, why string) {
 		t.Fatalf("Halted = %q, %v, %v; want %q", got, halted, err, why)
 	}
 }
-
