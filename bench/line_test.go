@@ -29,6 +29,8 @@ func BenchmarkLine(b *testing.B) {
 		{"single/parallel=16", options{mode: "single", parallel: 16}},
 		{"single/parallel=16/fsync", options{mode: "single", parallel: 16, syncAlway: true}},
 		{"single/parallel=16/20ms", options{mode: "single", parallel: 16, latency: 20 * time.Millisecond}},
+		{"mixed/batch=500/fsync", options{mode: "mixed", parallel: 4, batch: 500, syncAlway: true, extra: bulkFlags}},
+		{"mixed/batch=1000/fsync", options{mode: "mixed", parallel: 4, batch: 1000, syncAlway: true, extra: bulkFlags}},
 	} {
 		b.Run(o.name, func(b *testing.B) {
 			for range b.N {
@@ -37,6 +39,10 @@ func BenchmarkLine(b *testing.B) {
 		})
 	}
 }
+
+// bulkFlags let bulks follow each other as fast as the simulator answers: it has no
+// frequency limit here.
+var bulkFlags = []string{"protocol.t_poll=1ms", "accounts.0.limits.bulks=4"}
 
 func line(b *testing.B, o options, n int) {
 	r := newRig(b, o)

@@ -101,6 +101,9 @@ type ProtocolConfig struct {
 	TGrace time.Duration `yaml:"t_grace"`
 	// TResult is how long a bulk's result is waited for. Default 24 h.
 	TResult time.Duration `yaml:"t_result"`
+	// TPoll is the time from a bulk's submit to the first poll; then x 1.6 up to a
+	// minute. Default 2 s.
+	TPoll time.Duration `yaml:"t_poll"`
 	// Skew is how far the clocks of two devices may differ. Default 5 s.
 	Skew time.Duration `yaml:"skew"`
 	// THoldSingle and THoldBulk are how long a doubtful attempt is held before
@@ -129,6 +132,7 @@ type ProtocolOverrides struct {
 	THTTPBulk       *time.Duration `yaml:"t_http_bulk,omitempty"`
 	TGrace          *time.Duration `yaml:"t_grace,omitempty"`
 	TResult         *time.Duration `yaml:"t_result,omitempty"`
+	TPoll           *time.Duration `yaml:"t_poll,omitempty"`
 	Skew            *time.Duration `yaml:"skew,omitempty"`
 	THoldSingle     *time.Duration `yaml:"t_hold_single,omitempty"`
 	THoldBulk       *time.Duration `yaml:"t_hold_bulk,omitempty"`
@@ -172,6 +176,9 @@ type LimitsConfig struct {
 	Parallel int `yaml:"parallel"`
 	// Batch is the most packs in one bulk, 1 to 1000 (a ledger record's limit). Default 500.
 	Batch int `yaml:"batch"`
+	// Bulks is how many bulks may be on their way, submitted and without result. Default 1:
+	// NMVS may refuse a second one while the first is processed.
+	Bulks int `yaml:"bulks"`
 }
 
 // HTTPConfig is the process's own web server.
@@ -210,7 +217,7 @@ func defaultConfig() Config {
 			Doubt: "hold", Settle: "e2",
 			TSend: 3 * time.Second, TReuse: 2 * time.Second,
 			THTTPSingle: 30 * time.Second, THTTPBulk: 120 * time.Second,
-			TResult: 24 * time.Hour, Skew: 5 * time.Second,
+			TResult: 24 * time.Hour, TPoll: 2 * time.Second, Skew: 5 * time.Second,
 			THoldSingle: 20 * time.Minute, THoldBulk: 24 * time.Hour,
 		},
 		HTTP: HTTPConfig{Listen: "127.0.0.1:8080"},
@@ -236,6 +243,9 @@ func (a *Account) setDefaults() {
 	if a.Limits.Batch == 0 {
 		a.Limits.Batch = 500
 	}
+	if a.Limits.Bulks == 0 {
+		a.Limits.Bulks = 1
+	}
 }
 
 // Settings returns the protocol parameters that count for this account: its own
@@ -251,6 +261,7 @@ func (a *Account) Settings(common ProtocolConfig) ProtocolConfig {
 	override(&p.THTTPBulk, o.THTTPBulk)
 	override(&p.TGrace, o.TGrace)
 	override(&p.TResult, o.TResult)
+	override(&p.TPoll, o.TPoll)
 	override(&p.Skew, o.Skew)
 	override(&p.THoldSingle, o.THoldSingle)
 	override(&p.THoldBulk, o.THoldBulk)

@@ -88,6 +88,9 @@ func (k *checker) account(prefix string, a *Account) {
 	if a.Limits.Parallel < 1 {
 		k.bad(prefix+"limits.parallel", "%d: must be more than 0", a.Limits.Parallel)
 	}
+	if a.Limits.Bulks < 1 || a.Limits.Bulks > 64 {
+		k.bad(prefix+"limits.bulks", "%d: must be 1 to 64", a.Limits.Bulks)
+	}
 	if a.Limits.Batch < 1 || a.Limits.Batch > 1000 {
 		k.bad(prefix+"limits.batch", "%d: must be 1 to 1000, the most that one ledger record holds", a.Limits.Batch)
 	}

@@ -222,7 +222,7 @@ func (k *checker) protocol(prefix string, p ProtocolConfig) {
 		zero bool
 	}{
 		{"t_send", p.TSend, false}, {"t_reuse", p.TReuse, true}, {"t_http_single", p.THTTPSingle, false},
-		{"t_http_bulk", p.THTTPBulk, false}, {"t_grace", p.TGrace, true}, {"t_result", p.TResult, false},
+		{"t_http_bulk", p.THTTPBulk, false}, {"t_grace", p.TGrace, true}, {"t_result", p.TResult, false}, {"t_poll", p.TPoll, false},
 		{"skew", p.Skew, true}, {"t_hold_single", p.THoldSingle, false}, {"t_hold_bulk", p.THoldBulk, false},
 	} {
 		if it.d < 0 || it.d == 0 && !it.zero {
