@@ -33,8 +33,9 @@
 // Measured on 2 busy cores with Redis 7.0 (go test -bench . ./worker/packstate): a
 // settled pack takes 44 to 46 bytes of Redis in an account of 10 to 100 million
 // packs, and 68 in one of a million, whose buckets are nearly empty. View and two
-// applies of 500 packs, one after the other: 125,000 packs a second, 80,000 with an
-// fsync each, 27,000 in the embedded store.
+// applies of 500 packs, one after the other, in two runs beside other work: 96,000
+// and 125,000 packs a second, 71,000 and 82,000 with an fsync each, 26,000 and
+// 27,000 in the embedded store.
 //
 // # Concurrency and errors
 //
