@@ -291,6 +291,21 @@ func TestResultsMayLackPacks(t *testing.T) {
 	}
 }
 
+func TestAResultMayBeALetter(t *testing.T) {
+	r := newRig(t, 5, Settings{})
+	tx := r.do(bulkAsk("G125", "S1")).want(t, "SUCCESS").Tx
+	if err := r.Inject(Rule{Ops: []string{"G188"}, Fault: Fault{Kind: Message}}); err != nil {
+		t.Fatal(err)
+	}
+	a := r.do(poll("G188", tx)).want(t, "SUCCESS")
+	if len(a.Order) != 0 || !strings.Contains(a.text, "<ns1:Message><ns1:From><ns1:ClientLoginId>DEMO-SITE-01</ns1:ClientLoginId><ns1:UserId>") || !strings.Contains(a.text, "<ns1:Content>") {
+		t.Error(a.text)
+	}
+	if a = r.do(poll("G188", tx)).want(t, "SUCCESS"); len(a.Order) != 1 {
+		t.Error(a.text)
+	}
+}
+
 func TestPendingBulksAreListedOnlyWhereThereIsACode(t *testing.T) {
 	r := newRig(t, 5, Settings{})
 	list := func() answer {

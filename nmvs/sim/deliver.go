@@ -64,6 +64,8 @@ func bend(q *request, res *result, f *Fault) (*request, *result) {
 	case WrongEcho:
 		p.cid = other(q.cid)
 		p.input = other(q.input)
+	case Message:
+		r.letter = r.bulk != nil
 	case WrongPack:
 		if r.view != nil {
 			v := *r.view

@@ -28,6 +28,7 @@ const (
 	Garbled   = "garbled"    // a whole answer whose XML is broken
 	WrongEcho = "wrong_echo" // the answer carries another ClientTrxId
 	WrongPack = "wrong_pack" // the answer carries another serial
+	Message   = "message"    // the result of a bulk is a text and no packs (nmvs-interface.md 1.9); other calls are answered as ever
 	Crash     = "bulk_crash" // a bulk stops after Fault.At packs; see Fault.Then. Only submits, only After
 )
 
@@ -88,7 +89,7 @@ type Rule struct {
 func (r Rule) Validate() error {
 	var errs []error
 	f := r.Fault
-	kinds := []string{Hang, Reset, Cut, HTTP, Code, SOAPFault, Garbled, WrongEcho, WrongPack, Crash}
+	kinds := []string{Hang, Reset, Cut, HTTP, Code, SOAPFault, Garbled, WrongEcho, WrongPack, Message, Crash}
 	if !slices.Contains(kinds, f.Kind) {
 		errs = append(errs, fmt.Errorf("fault.kind: %q is not one of %q", f.Kind, kinds))
 	}

@@ -25,6 +25,7 @@ type result struct {
 	style   int
 	fault   string // SOAP fault: Sender or Receiver
 	message string
+	letter  bool // a Message in place of a bulk's packs
 }
 
 type terms struct {
@@ -214,6 +215,14 @@ func (w *writer) body(r *result, q *request) {
 			w.leaf("AlertId", r.view.alertID)
 		}
 		w.surprise()
+	case r.letter:
+		w.open("Message")
+		w.open("From")
+		w.leafBytes("ClientLoginId", q.client)
+		w.leafBytes("UserId", q.user)
+		w.close("From")
+		w.leaf("Content", "The simulator was told to write a letter.")
+		w.close("Message")
 	case r.bulk != nil && r.bulk.op.Service == nmvs.Mixed:
 		w.open("TrxList")
 		for i := range r.bulk.results {
