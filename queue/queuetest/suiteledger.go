@@ -342,7 +342,12 @@ func reset(t *testing.T, l, _ Line) {
 		t.Fatalf("got %v", bodies(again))
 	}
 	must(t, queue.AckAll(t.Context(), again))
-	must(t, l.Conn.ResetScans(t.Context(), "a", time.Now().Add(time.Hour))) // forward: nothing left out
+	left := publish(t, l, "east", 1) // so that the last sequence is another account's
 	publish(t, l, "north", 1)
-	fetch(t, l, "a", 3)
+	publish(t, l, "south", 1)
+	must(t, queue.AckAll(t.Context(), fetch(t, l, "a", 2)[1:]))
+	must(t, l.Conn.ResetScans(t.Context(), "a", time.Now().Add(time.Hour))) // never forward
+	if again := fetch(t, l, "a", 3); again[0].Meta().Seq != left[0].Seq+1 {
+		t.Fatalf("got %v", bodies(again))
+	}
 }
