@@ -248,7 +248,7 @@ func (s *demoScan) allows(word string) bool {
 }
 
 // wordOf is RESULT or RESULT/REASON.
-func wordOf(o *scan.Outcome) string {
+func outcomeWord(o *scan.Outcome) string {
 	if o.Reason == scan.NoReason {
 		return string(o.Result)
 	}
