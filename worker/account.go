@@ -37,6 +37,7 @@ type Account struct {
 	head     atomic.Pointer[ledger.Head] // last record known to be on the ledger and projected
 	latched  atomic.Bool                 // HALT: no byte leaves
 	draining atomic.Bool                 // what is unsent stays unsent
+	behind   atomic.Bool                 // a sender found Redis ahead of head: the loop must synchronise
 
 	wake chan struct{} // capacity 1: somebody wants the loop to look again
 }

@@ -125,6 +125,8 @@ func (l *loop) open(d *draft, att ledger.Open, group []opening) error {
 	for i := range group {
 		if group[i].it != nil {
 			d.acks = append(d.acks, group[i].it.Delivery)
+		} else {
+			d.dueDone++
 		}
 	}
 	return nil

@@ -23,6 +23,8 @@ type draft struct {
 	left    []claim          // facts for the next round
 	said    []word           // final words in the record's facts
 
+	dueDone int // due packs opened or withdrawn
+
 	busy  map[scan.PackID]bool // packs that stand in the record
 	packs int
 	bytes int  // estimate of the record's size so far
@@ -163,6 +165,7 @@ func (l *loop) draftDue(d *draft, u *duePack, states ledger.States, r rules) (op
 
 // withdraw ends a due pack by our own rules.
 func (d *draft) withdraw(u *duePack, reason scan.Reason) {
+	d.dueDone++
 	a := &ledger.Answer{Result: scan.Refused, Reason: reason}
 	d.rec.Fact = append(d.rec.Fact, ledger.Fact{C: u.c, Of: u.of, Kind: ledger.Result,
 		Packs: []ledger.FactPack{{I: u.i, K: u.k, Answer: a}}})

@@ -15,6 +15,7 @@ type ask struct {
 	singles int
 	tokens  int // of the single service, in hand already
 	packs   int
+	keep    int // tokens and slots that stay with the loop, for due packs and verifies
 
 	onlyPacks bool // single tokens are for verifies alone
 }
@@ -50,12 +51,18 @@ func (a *Account) fetch(ctx context.Context, q ask) batch {
 		}
 		b.tokens = 1
 	}
-	if b.tokens < q.singles {
-		b.tokens += a.deps.Limiter.TryTake(single, q.singles-b.tokens)
+	if want := q.singles + q.keep; b.tokens < want {
+		b.tokens += a.deps.Limiter.TryTake(single, want-b.tokens)
 	}
 	n := q.packs
 	if !q.onlyPacks {
-		n += min(b.tokens, q.singles)
+		n += min(max(b.tokens-q.keep, 0), q.singles)
+	}
+	if n == 0 {
+		if q.tokens > 0 { // nothing was waited for
+			sleep(pull, tokenPause)
+		}
+		return b
 	}
 	ds, err := a.deps.Scans.Fetch(pull, n, a.cfg.Linger, min(a.deps.Rank(), 9))
 	b.deliveries = ds

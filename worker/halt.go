@@ -119,6 +119,7 @@ func (l *loop) waitResume(ctx, work context.Context) error {
 	l.book, l.bookAt, l.head, l.haltedAt = nil, 0, ledger.Head{}, ""
 	l.opened = newOpenings()
 	l.doubts = map[string]*doubt{}
+	l.alerts = nil // what a person looked at does not count again
 	l.latched.Store(false)
 	l.log.Warn("account resumed")
 	if h := l.deps.Hooks.Halted; h != nil {

@@ -88,6 +88,15 @@ func (l *loop) takeBulkToken() bool {
 	return l.lanes.bulk > 0
 }
 
+// takeToken takes a token for a verify: one in hand that no scan needs, or a new one.
+func (l *loop) takeToken() bool {
+	if l.lanes.tokens > len(l.items) {
+		l.lanes.tokens--
+		return true
+	}
+	return l.deps.Limiter.TryTake(nmvs.Single.String(), 1) > 0
+}
+
 // giveBackTokens returns what is in hand when nothing will be sent any more.
 func (l *loop) giveBackTokens() {
 	if l.lanes.tokens > 0 {

@@ -43,6 +43,8 @@ type world struct {
 	onStep func(p *process, step string) // called at every step of every process
 	fault  func(p *process, call string) packstatetest.Fault
 
+	flying sync.WaitGroup // late copies of requests
+
 	mu     sync.Mutex
 	procs  []*process // guarded by mu
 	events []event    // guarded by mu
@@ -163,6 +165,7 @@ func (w *world) close() {
 	for _, p := range procs {
 		<-p.done
 	}
+	w.flying.Wait()
 }
 
 // gate is the breaker with the registry's digest.
@@ -278,6 +281,16 @@ func (w *world) publish(e event) uint64 {
 		w.t.Fatal(err)
 	}
 	ack, err := w.dev.PublishScan(context.Background(), site, e.device, e.id, body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return ack.Seq
+}
+
+// publishRaw publishes a body as it is.
+func (w *world) publishRaw(device, id, body string) uint64 {
+	w.t.Helper()
+	ack, err := w.dev.PublishScan(context.Background(), site, device, id, []byte(body))
 	if err != nil {
 		w.t.Fatal(err)
 	}

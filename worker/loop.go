@@ -54,6 +54,9 @@ type loop struct {
 	sending  map[string]bool   // attempts with a sender of ours
 	doubts   map[string]*doubt // what the resolver remembers of open attempts
 	nextDue  time.Time         // when due packs are looked for
+	nextLook time.Time         // when an idle loop looks whether others wrote
+	hungry   bool              // a due pack or a verify found no slot or token: the next ask leaves it one
+	spared   time.Time         // when an ask last did
 	alerts   []time.Time       // of the last hour, that may be our own fault
 	haltedAt string            // value of the halt key that we follow
 }
@@ -137,11 +140,15 @@ func (l *loop) askForScans() {
 	if r.total() == 0 || r.packs == 0 && l.onlyBulk() {
 		return
 	}
+	keep := 0
+	if l.hungry && r.singles > 0 {
+		keep, r.singles = 1, r.singles-1
+	}
 	l.fetching, l.reserved = true, r.singles
 	if r.packs > 0 {
 		l.reserved++
 	}
-	l.asks <- ask{singles: r.singles, tokens: l.lanes.tokens, packs: r.packs, onlyPacks: l.onlyBulk()}
+	l.asks <- ask{singles: r.singles, tokens: l.lanes.tokens, packs: r.packs, keep: keep, onlyPacks: l.onlyBulk()}
 	l.lanes.tokens = 0
 }
 
@@ -201,6 +208,9 @@ func earlier(a, b time.Time) time.Time {
 func (l *loop) take(b batch) {
 	l.fetching, l.reserved = false, 0
 	l.lanes.tokens += b.tokens
+	if l.hungry && time.Since(l.spared) >= tokenPause { // once a pause: a spared token that is of no use must not spin
+		l.hungry, l.spared, l.nextDue = false, time.Now(), time.Now()
+	}
 	l.lanes.backlog = 0
 	if n := len(b.deliveries); n > 0 {
 		l.lanes.backlog = b.deliveries[n-1].Backlog()

@@ -87,12 +87,9 @@ func (l *loop) takeDue(work context.Context) ([]duePack, error) {
 	}
 	l.nextDue = now.Add(duePoll)
 	most := max(l.capacity(0).total(), l.lanes.size.next()) - len(l.items)
-	if most <= 0 || l.free() <= 0 {
-		return nil, nil
-	}
 	var ks []scan.PackID
 	err := l.patiently(work, "Redis", func(ctx context.Context) (err error) {
-		ks, err = l.deps.State.Due(ctx, l.cfg.Account, now.UnixMilli(), most)
+		ks, err = l.deps.State.Due(ctx, l.cfg.Account, now.UnixMilli(), max(most, 1))
 		return err
 	})
 	if err != nil || len(ks) == 0 {
@@ -100,12 +97,16 @@ func (l *loop) takeDue(work context.Context) ([]duePack, error) {
 	}
 	ks = ks[:max(0, min(len(ks), l.capacity(len(l.items)+len(ks)).total()-len(l.items)))]
 	if len(ks) == 0 {
+		l.hungry = true
 		return nil, nil
 	}
 	if want := min(l.free(), len(ks)+len(l.items)); l.lanes.tokens < want {
 		l.lanes.tokens += l.deps.Limiter.TryTake(nmvs.Single.String(), want-l.lanes.tokens)
 	}
-	l.nextDue = now // there may be more
+	if l.lanes.tokens <= len(l.items) && l.lanes.bulk == 0 {
+		l.hungry = true
+		return nil, nil
+	}
 	states, err := l.view(work, ks)
 	if err != nil || l.latched.Load() {
 		return nil, err

@@ -64,12 +64,7 @@ func (a *Account) fetchResult(work context.Context, att *ledger.Attempt) ending 
 		return end
 	}
 	call.Act, call.C, call.Tx = nmvs.ActPoll, nmvs.NewTrxID(), att.Tx
-	call.Guard = func() error {
-		if a.latched.Load() {
-			return errLatched
-		}
-		return nil
-	}
+	call.Guard = func() error { return a.readGuard(work) }
 	ctx, cancel := context.WithTimeout(work, a.cfg.TSend+a.cfg.THTTPBulk)
 	defer cancel()
 	began := time.Now()
@@ -152,7 +147,8 @@ func (a *Account) list(work context.Context, att *ledger.Attempt) ending {
 	end := ending{c: att.C, verify: true, listed: true}
 	ctx, cancel := context.WithTimeout(work, a.cfg.THTTPBulk)
 	defer cancel()
-	ans, err := a.deps.NMVS.Do(ctx, nmvs.Call{Act: nmvs.ActList, C: nmvs.NewTrxID(), Service: serviceOf(att.Svc)})
+	ans, err := a.deps.NMVS.Do(ctx, nmvs.Call{Act: nmvs.ActList, C: nmvs.NewTrxID(), Service: serviceOf(att.Svc),
+		Guard: func() error { return a.readGuard(work) }})
 	if err != nil {
 		return end
 	}

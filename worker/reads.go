@@ -3,6 +3,7 @@ package worker
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"time"
 
 	"decom/nmvs"
@@ -51,12 +52,7 @@ func answerOfRead(f nmvs.Finding) ledger.Answer {
 
 // readCall makes one verify and feeds limiter and hooks.
 func (a *Account) readCall(work context.Context, call nmvs.Call) (nmvs.Answer, error) {
-	call.Guard = func() error {
-		if a.latched.Load() {
-			return errLatched
-		}
-		return nil
-	}
+	call.Guard = func() error { return a.readGuard(work) }
 	ctx, cancel := context.WithTimeout(work, a.cfg.THTTPSingle)
 	defer cancel()
 	began := time.Now()
@@ -67,6 +63,21 @@ func (a *Account) readCall(work context.Context, call nmvs.Call) (nmvs.Answer, e
 		h("verify", class, time.Since(began))
 	}
 	return ans, err
+}
+
+// readGuard is the last word before a read's first byte: a read changes nothing, but no
+// byte leaves while the account is halted, by whatever process.
+func (a *Account) readGuard(work context.Context) error {
+	ctx, cancel := context.WithTimeout(work, a.cfg.TSend)
+	defer cancel()
+	_, halted, err := a.deps.State.Halted(ctx, a.cfg.Account)
+	switch {
+	case err != nil:
+		return fmt.Errorf("halt key before the write: %w", err)
+	case halted || a.latched.Load():
+		return errLatched
+	}
+	return nil
 }
 
 // decision says what a pre-read means for a scan: for a verify it is the answer; for a

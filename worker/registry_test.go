@@ -41,6 +41,7 @@ type registry struct {
 	reads   []fate            // of the next verifies; guarded by mu
 	chance  func(read bool) fate
 	down    bool              // no connection at all
+	silent  bool              // down: connections are taken, and nothing is ever answered
 	bytes   map[string]string // c -> digest; guarded by mu
 	flights map[string]string // serial -> c on its way; guarded by mu
 	changes []nmvs.Call       // change calls written; guarded by mu
@@ -129,7 +130,8 @@ func (r *registry) fateOf(read bool) (f fate) {
 	} else if r.chance != nil {
 		f = r.chance(read)
 	}
-	f.dial = f.dial || r.down
+	f.dial = f.dial || r.down && !r.silent
+	f.lost = f.lost || r.down && r.silent
 	return f
 }
 
@@ -198,10 +200,10 @@ func (r *registry) travel(ctx context.Context, call nmvs.Call, f fate) (nmvs.Ans
 		<-ctx.Done()
 		return fails(call, nmvs.InDoubt, nmvs.ErrTimeout)
 	case f.late > 0:
-		go func() {
+		r.w.flying.Go(func() {
 			time.Sleep(f.late)
 			r.execute(call)
-		}()
+		})
 		<-ctx.Done()
 		return fails(call, nmvs.InDoubt, nmvs.ErrTimeout)
 	case f.class != 0:

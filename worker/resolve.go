@@ -107,7 +107,8 @@ func (l *loop) verifyNext(work context.Context, att *ledger.Attempt, d *doubt, n
 	if now.Before(d.next) {
 		return d.next
 	}
-	if l.free() <= 0 || l.deps.NMVS.Admit(nmvs.Single) <= 0 || l.deps.Limiter.TryTake(nmvs.Single.String(), 1) == 0 {
+	if l.free() <= 0 || l.deps.NMVS.Admit(nmvs.Single) <= 0 || !l.takeToken() {
+		l.hungry = true
 		return now.Add(tokenPause)
 	}
 	i := 0

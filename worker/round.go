@@ -15,6 +15,9 @@ import (
 // decide, append, apply, ack, send. A lost append decides everything anew from the
 // winner's records [B2, B2b]. An error means that the account cannot go on.
 func (l *loop) round(work context.Context) error {
+	if err := l.look(work); err != nil {
+		return err
+	}
 	due, err := l.takeDue(work)
 	if err != nil {
 		return err
@@ -40,6 +43,9 @@ func (l *loop) round(work context.Context) error {
 			return err
 		}
 		l.items, l.claims = d.carry, d.left
+		if d.dueDone > 0 {
+			l.nextDue = time.Now() // there may be more
+		}
 		l.step("S6")
 		l.dispose(work, d) // S6
 		l.launch(work, d, sendable)
@@ -48,6 +54,22 @@ func (l *loop) round(work context.Context) error {
 	}
 	return nil
 }
+
+// look synchronises with what other workers wrote, from time to time and when a sender
+// found Redis ahead: a loop without scans must learn of their attempts too, or nobody
+// settles those of a dead one.
+func (l *loop) look(work context.Context) error {
+	now := time.Now()
+	if !l.behind.Swap(false) && now.Before(l.nextLook) || l.latched.Load() {
+		return nil
+	}
+	l.nextLook = now.Add(lookPoll)
+	_, err := l.view(work, nil)
+	return err
+}
+
+// lookPoll is how often an idle loop looks. T_GRACE is far longer.
+const lookPoll = 2 * time.Second
 
 // keys returns every pack that the next record may touch, each once.
 func (l *loop) keys(due []duePack) []scan.PackID {

@@ -92,6 +92,7 @@ func (a *Account) guard(work context.Context, job sendJob) error {
 		case packstate.Ahead, packstate.Stale:
 			// Our loop, or another worker's, is between append and apply, or ahead of what
 			// this loop has read. The loop catches up; until then this is no permission.
+			a.behind.Store(true)
 			a.Wake()
 			if !sleep(work, 5*time.Millisecond) {
 				return context.Cause(work)

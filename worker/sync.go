@@ -96,7 +96,8 @@ func (l *loop) syncOnce(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("last record: %w", err)
 	}
-	if any && redis.Seq > last.Seq || !any && redis.Seq > 0 {
+	// What this process had acknowledged is a witness too, as good as Redis.
+	if known := max(redis.Seq, l.head.Seq); any && known > last.Seq || !any && known > 0 {
 		return errAhead
 	}
 	if !has { // only here, the ledger having been read, may an empty Redis accept a first record [B8f]
@@ -172,11 +173,10 @@ func (p *projector) take(ctx context.Context, e queue.Entry) error {
 	switch {
 	case p.at.Seq != 0 && prev != p.at:
 		return errHalt(whyChain)
-	case e.Seq == p.redis.Seq && here != p.redis, e.Seq > p.redis.Seq && prev.Seq == p.redis.Seq && prev != p.redis,
-		e.Seq > p.redis.Seq && prev.Seq < p.redis.Seq:
+	case forks(p.redis, prev, here), forks(p.head, prev, here):
 		return errHalt(whyFork)
-	case e.Seq == p.head.Seq && here != p.head:
-		return errHalt(whyFork)
+	case p.at.Seq == 0 && e.Seq > p.redis.Seq && prev.Seq > p.redis.Seq: // records are missing in between
+		return errHalt(whyChain)
 	}
 	p.at = here
 	if e.Seq > p.bookAt {
@@ -199,6 +199,19 @@ func (p *projector) take(ctx context.Context, e queue.Entry) error {
 	}
 	p.recs, p.parts, p.packs = append(p.recs, e), append(p.parts, r), p.packs+touched
 	return nil
+}
+
+// forks says that the record here, which follows prev, contradicts a head known before: it
+// stands in its place, or goes past it without following it. Our own head counts
+// too: an attempt of ours that is not on the chain any more names another one's record.
+func forks(known, prev, here ledger.Head) bool {
+	switch {
+	case known.Seq == 0:
+		return false
+	case here.Seq == known.Seq:
+		return here != known
+	}
+	return here.Seq > known.Seq && prev.Seq <= known.Seq && prev != known
 }
 
 // flush projects the collected records with one view and one apply.
