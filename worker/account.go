@@ -97,6 +97,9 @@ func (a *Account) Run(ctx context.Context) error {
 	wg.Go(func() { a.fetchLoop(fetching, l.asks, l.fetched) })
 	err := l.run(ctx, work)
 	endFetch()
+	if l.express.stop != nil {
+		l.express.stop()
+	}
 	close(l.asks)
 	l.senders.Wait()
 	wg.Wait()

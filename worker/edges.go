@@ -15,6 +15,9 @@ import (
 // never more; it blocks until there is one or ctx ends. One caller at a time.
 type Scans interface {
 	Fetch(ctx context.Context, max int, fill time.Duration, priority int) ([]queue.Delivery, error)
+	// Watch hands out scans as they are published, past the backlog, until ctx ends.
+	// Fetch delivers them once more; settling what Watch gave does nothing.
+	Watch(ctx context.Context, fn func(queue.Delivery)) error
 }
 
 // Records is an account's ledger. Append is compare-and-set on prev: won returns

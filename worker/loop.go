@@ -46,9 +46,11 @@ type loop struct {
 	items    []item  // scans for the next round
 	claims   []claim // facts for the next round
 	fetching bool
-	reserved int // slots that the open ask may fill
-	inflight int // calls on their way
+	standby  time.Time // a worker that stands by does not fetch before
+	reserved int       // slots that the open ask may fill
+	inflight int       // calls on their way
 	lanes    lanes
+	express  express
 	held     int // scans sent back at the last count, ageing out
 	heldTill time.Time
 	sending  map[string]bool   // attempts with a sender of ours
@@ -104,6 +106,7 @@ func (l *loop) run(ctx, work context.Context) error {
 		now := time.Now()
 		wake := l.resolve(work, now)
 		if ctx.Err() == nil {
+			l.watch(ctx)
 			l.askForScans()
 			if !l.fetching {
 				wake = earlier(wake, now.Add(tokenPause)) // no room, or no token: look again
@@ -136,7 +139,16 @@ func (l *loop) askForScans() {
 	if l.fetching || len(l.items) > 0 || l.tooManyHeld() {
 		return
 	}
+	now := time.Now()
+	rank := l.deps.Rank()
+	if rank > 0 && now.Before(l.standby) {
+		return // the worker that serves the account gets the scans; this one only looks now and then
+	}
+	l.standby = now.Add(time.Duration(rank) * standbyPause)
 	r := l.capacity(0)
+	if l.express.stop != nil && r.singles > 1 {
+		r.singles-- // kept for people at scanners
+	}
 	if r.total() == 0 || r.packs == 0 && l.onlyBulk() {
 		return
 	}
@@ -151,6 +163,11 @@ func (l *loop) askForScans() {
 	l.asks <- ask{singles: r.singles, tokens: l.lanes.tokens, packs: r.packs, keep: keep, onlyPacks: l.onlyBulk()}
 	l.lanes.tokens = 0
 }
+
+// standbyPause is the time between two fetches of the first worker that stands by; the
+// next ones wait longer. Ranks are advice: a worker that died leaves the fleet and the
+// next one moves up.
+const standbyPause = 2 * time.Second
 
 func (l *loop) tooManyHeld() bool {
 	if time.Now().After(l.heldTill) {
@@ -178,6 +195,8 @@ func (l *loop) gather(ctx, work context.Context, wake time.Time) {
 			l.take(b)
 		case e := <-l.ended:
 			l.settle(e)
+		case d := <-l.watched():
+			l.takeLive(d)
 		case <-l.wake:
 		case <-timer.C:
 		case <-stopping:
@@ -191,6 +210,8 @@ func (l *loop) gather(ctx, work context.Context, wake time.Time) {
 			l.take(b)
 		case e := <-l.ended:
 			l.settle(e)
+		case d := <-l.watched():
+			l.takeLive(d)
 		default:
 			return
 		}
@@ -215,19 +236,22 @@ func (l *loop) take(b batch) {
 	if n := len(b.deliveries); n > 0 {
 		l.lanes.backlog = b.deliveries[n-1].Backlog()
 	}
-	now := time.Now()
 	for _, d := range b.deliveries {
-		it := item{Delivery: d}
-		var err error
-		if it.e, err = scan.Decode(d.Data(), d.Meta()); err != nil {
-			it.rejected = &Rejection{Reason: scan.MalformedScan}
-		} else {
-			var r Reading
-			r, it.rejected = Read(it.e, now)
-			it.p, it.repaired = r.Pack, r.Repaired
-		}
-		l.items = append(l.items, it)
+		l.items = append(l.items, readItem(d))
 	}
+}
+
+func readItem(d queue.Delivery) item {
+	it := item{Delivery: d}
+	var err error
+	if it.e, err = scan.Decode(d.Data(), d.Meta()); err != nil {
+		it.rejected = &Rejection{Reason: scan.MalformedScan}
+		return it
+	}
+	var r Reading
+	r, it.rejected = Read(it.e, time.Now())
+	it.p, it.repaired = r.Pack, r.Repaired
+	return it
 }
 
 // settle takes back a slot and what the call brought.

@@ -85,7 +85,7 @@ func (l *loop) takeDue(work context.Context) ([]duePack, error) {
 	if l.draining.Load() || l.latched.Load() || now.Before(l.nextDue) {
 		return nil, nil
 	}
-	l.nextDue = now.Add(duePoll)
+	l.nextDue = now.Add(duePoll * time.Duration(1+8*l.deps.Rank()))
 	most := max(l.capacity(0).total(), l.lanes.size.next()) - len(l.items)
 	var ks []scan.PackID
 	err := l.patiently(work, "Redis", func(ctx context.Context) (err error) {

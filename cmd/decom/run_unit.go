@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"slices"
@@ -124,6 +125,9 @@ func (f *fleet) join(ctx context.Context, p *process) error {
 }
 
 func (f *fleet) beat(ctx context.Context, p *process) error {
+	if !p.conn.Up() {
+		return errors.New("heartbeat: NATS is down") // who cannot fetch must not be counted on
+	}
 	ctx, cancel := context.WithTimeout(ctx, heartbeatEvery)
 	defer cancel()
 	alive, err := p.store.Heartbeat(ctx, p.worker, heartbeatFor)
