@@ -12,23 +12,24 @@ import (
 type mixedItem struct{ element, op, code, sn, c, ref string }
 
 func mixed(items ...mixedItem) string {
-	b := "<t:TrxList>"
+	var b strings.Builder
+	b.WriteString("<t:TrxList>")
 	for _, i := range items {
 		batch, expiry := "L1", "271100"
 		if i.code == gtin2 {
 			batch, expiry = "B2201", "280531"
 		}
-		b += fmt.Sprintf(`<t:TrxItem><t:%s t:reqType="%s"><t:Product><t:ProductCode t:scheme="GTIN">%s</t:ProductCode>`, i.element, i.op, i.code)
+		b.WriteString(fmt.Sprintf(`<t:TrxItem><t:%s t:reqType="%s"><t:Product><t:ProductCode t:scheme="GTIN">%s</t:ProductCode>`, i.element, i.op, i.code))
 		if i.element != "ItemMan" {
-			b += "<t:Batch><t:Id>" + batch + "</t:Id><t:ExpDate>" + expiry + "</t:ExpDate></t:Batch>"
+			b.WriteString("<t:Batch><t:Id>" + batch + "</t:Id><t:ExpDate>" + expiry + "</t:ExpDate></t:Batch>")
 		}
-		b += `</t:Product><t:Pack t:sn="` + i.sn + `"/><t:Transaction><t:ClientTrxId>` + i.c + `</t:ClientTrxId><t:Language>eng</t:Language>`
+		b.WriteString(`</t:Product><t:Pack t:sn="` + i.sn + `"/><t:Transaction><t:ClientTrxId>` + i.c + `</t:ClientTrxId><t:Language>eng</t:Language>`)
 		if i.ref != "" {
-			b += "<t:RefClientTrxId>" + i.ref + "</t:RefClientTrxId>"
+			b.WriteString("<t:RefClientTrxId>" + i.ref + "</t:RefClientTrxId>")
 		}
-		b += "</t:Transaction></t:" + i.element + "></t:TrxItem>"
+		b.WriteString("</t:Transaction></t:" + i.element + "></t:TrxItem>")
 	}
-	return b + "</t:TrxList>"
+	return b.String() + "</t:TrxList>"
 }
 
 func bulkAsk(op string, serials ...string) ask {

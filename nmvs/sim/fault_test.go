@@ -237,10 +237,11 @@ func TestTheSameSeedGivesTheSameRun(t *testing.T) {
 		}
 		return codes
 	}
-	if run(1) != run(1) {
+	first, second := run(1), run(1)
+	if first != second {
 		t.Error("two runs with one seed differ")
 	}
-	if run(1) == run(2) {
+	if first == run(2) {
 		t.Error("the seed changes nothing")
 	}
 }

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -186,9 +187,7 @@ func (s *Sim) Counts() Counts {
 	c := s.book.c
 	for _, m := range []*map[string]int{&c.Calls, &c.Codes, &c.Effects, &c.Alerts, &c.Faults} {
 		n := make(map[string]int, len(*m))
-		for k, v := range *m {
-			n[k] = v
-		}
+		maps.Copy(n, *m)
 		*m = n
 	}
 	c.Entries = int(s.book.last)

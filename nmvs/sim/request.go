@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"bytes"
 	"strconv"
 
 	"decom/nmvs"
@@ -353,22 +352,4 @@ func itemOperation(code []byte, kind string, o parseOptions) *operation {
 		return nil
 	}
 	return op
-}
-
-// rootName finds the name of the message element in a document that may be
-// broken further down; nil if there is none.
-func rootName(body []byte) []byte {
-	lx, err := newLexer(body)
-	if err != nil {
-		return nil
-	}
-	for {
-		tok, err := lx.next()
-		if err != nil || tok == tokEOF {
-			return nil
-		}
-		if tok == tokStart && len(lx.open) == 3 && bytes.Equal(lx.open[1].name.local, []byte("Body")) {
-			return lx.name.local
-		}
-	}
 }

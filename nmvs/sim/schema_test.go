@@ -255,3 +255,31 @@ func readTheirs(doc []byte) (string, error) {
 		}
 	}
 }
+
+// BenchmarkReaders is why the reader is written by hand.
+func BenchmarkReaders(b *testing.B) {
+	doc := []byte(golden(b, "g120"))
+	b.Run("ours", func(b *testing.B) {
+		for b.Loop() {
+			l, err := newLexer(doc)
+			for tok := tokStart; tok != tokEOF && err == nil; {
+				tok, err = l.next()
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("encoding_xml", func(b *testing.B) {
+		for b.Loop() {
+			d := xml.NewDecoder(bytes.NewReader(doc))
+			var err error
+			for err == nil {
+				_, err = d.Token()
+			}
+			if err != io.EOF {
+				b.Fatal(err)
+			}
+		}
+	})
+}

@@ -147,10 +147,8 @@ type Quirks struct {
 func (s Settings) Validate() error {
 	var errs []error
 	oneOf := func(name, v string, allowed ...string) {
-		for _, a := range allowed {
-			if v == a {
-				return
-			}
+		if slices.Contains(allowed, v) {
+			return
 		}
 		errs = append(errs, fmt.Errorf("%s: %q is not one of %q", name, v, allowed))
 	}
