@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -146,12 +147,14 @@ func TestPublishScansGoesOnAfterAServerThatWasKilled(t *testing.T) {
 	for i := range scans {
 		scans[i] = queue.Scan{Site: "a", Device: "d", ID: fmt.Sprint(i), Body: fmt.Append(nil, i)}
 	}
-	go func() {
+	var wg sync.WaitGroup
+	wg.Go(func() {
 		time.Sleep(100 * time.Millisecond)
 		srv.Kill()
 		srv.Start()
-	}()
+	})
 	acks, err := c.PublishScans(within(t, 20*time.Second), scans)
+	wg.Wait()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,8 +32,11 @@ type Process struct {
 	t    testing.TB
 	port int
 	args []string
-	cmd  *exec.Cmd     // owned by the test's goroutine; nil when down
-	done chan struct{} // closed when cmd has ended
+
+	mu    sync.Mutex    // held while the server is started or killed
+	cmd   *exec.Cmd     // guarded by mu; nil when down
+	done  chan struct{} // closed when cmd has ended; guarded by mu
+	ended bool          // the test is over: never start again; guarded by mu
 }
 
 // Server starts a real nats-server with a file store for this test and returns its
@@ -65,7 +68,12 @@ func StartServer(t testing.TB, cfg ServerConfig) *Process {
 		t: t, URL: fmt.Sprintf("nats://127.0.0.1:%d", port), Dir: dir, port: port,
 		args: []string{bin, "-c", file, "-l", filepath.Join(dir, "nats.log")},
 	}
-	t.Cleanup(p.Kill)
+	t.Cleanup(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.ended = true
+		p.kill()
+	})
 	p.Start()
 	return p
 }
@@ -93,6 +101,11 @@ func StartCluster(t testing.TB, n int, cfg ServerConfig) []*Process {
 // connections.
 func (p *Process) Start() {
 	p.t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return
+	}
 	if p.cmd != nil {
 		p.t.Fatal("the server runs already")
 	}
@@ -122,6 +135,13 @@ func (p *Process) Start() {
 
 // Kill ends the server as a power cut would (SIGKILL), and waits for its end.
 func (p *Process) Kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.kill()
+}
+
+// kill is Kill for who holds mu.
+func (p *Process) kill() {
 	if p.cmd == nil {
 		return
 	}
@@ -140,6 +160,8 @@ func (p *Process) Thaw() { p.signal(syscall.SIGCONT) }
 
 func (p *Process) signal(s os.Signal) {
 	p.t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if err := p.cmd.Process.Signal(s); err != nil {
 		p.t.Fatal(err)
 	}
