@@ -126,7 +126,7 @@ func (a *app) demoIn(ctx context.Context, f demoFlags, dir string) (err error) {
 	plan := planFaults(sc, f.seed, faultLevel(f.faults))
 	plan.expect(sc)
 	// What is around the worker outlives a Ctrl-C, so that the worker can drain.
-	h, err := startHost(context.WithoutCancel(ctx), dir, sc, f.seed, f.redis)
+	h, err := startHost(context.WithoutCancel(ctx), dir, sc, f)
 	defer h.close()
 	if err != nil {
 		return err

@@ -39,8 +39,11 @@ const redelivery = time.Second
 
 // startHost starts NATS and the simulator with the scenario's stock, and writes the
 // worker's configuration. close must be called, on errors too.
-func startHost(ctx context.Context, dir string, sc *scenario, seed uint64, redisURL string) (*demoHost, error) {
-	h := &demoHost{dir: dir, accounts: sc.accounts}
+func startHost(ctx context.Context, dir string, sc *scenario, f demoFlags) (*demoHost, error) {
+	h := &demoHost{dir: dir, accounts: sc.accounts, http: "127.0.0.1:0"}
+	if f.keep { // then somebody wants to look
+		h.http = freeAddress("127.0.0.1:8080")
+	}
 	var err error
 	h.conn, err = queue.Connect(ctx, queue.Config{
 		Dir: filepath.Join(dir, "nats"), Listen: "127.0.0.1:0", Name: "decom-demo", AckWait: redelivery,
@@ -51,15 +54,14 @@ func startHost(ctx context.Context, dir string, sc *scenario, seed uint64, redis
 	if _, err := h.conn.Setup(ctx, h.queueAccounts(), false); err != nil {
 		return h, err
 	}
-	ids, err := h.startSim(ctx, sc, seed)
+	ids, err := h.startSim(ctx, sc, f.seed)
 	if err != nil {
 		return h, err
 	}
-	h.http = freeAddress("127.0.0.1:8080")
 	h.config = filepath.Join(dir, "decom.yaml")
 	err = errors.Join(
 		os.WriteFile(filepath.Join(dir, "password"), []byte(demoPassword+"\n"), 0o600),
-		os.WriteFile(h.config, []byte(h.yaml(ids, redisURL)), 0o600),
+		os.WriteFile(h.config, []byte(h.yaml(ids, f.redis)), 0o600),
 	)
 	return h, err
 }

@@ -139,7 +139,9 @@ func (r *robots) message(s *demoScan) []byte {
 		at = first
 	}
 	at = at.Add(s.shift)
-	r.at[s.id], r.sent[s.id] = at, time.Now()
+	if r.sent[s.id] = time.Now(); !s.noAt { // else the stream's time counts, and nobody knows it here
+		r.at[s.id] = at
+	}
 	body := s.body(at)
 	if _, kept := r.body[s.id]; kept {
 		r.body[s.id] = body
