@@ -92,7 +92,7 @@ func alike(a, b *opening) bool {
 
 func (l *loop) openSingle(d *draft, o *opening) error {
 	return l.open(d, ledger.Open{Svc: ledger.Single, Op: o.op.Op, Product: product(o.p),
-		Pre: o.it != nil && o.it.read != nil, Packs: []ledger.OpenPack{o.op}}, []opening{*o})
+		Pre: o.it != nil && o.it.read != nil, Probe: o.probe, Packs: []ledger.OpenPack{o.op}}, []opening{*o})
 }
 
 func (l *loop) openBulk(d *draft, group []opening, svc ledger.Service) error {

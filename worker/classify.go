@@ -16,6 +16,9 @@ func claimOf(att *ledger.Attempt, ans nmvs.Answer, err error, now time.Time) []c
 	if class.RefusedWhole() || class == nmvs.NotSent {
 		return refusedWhole(att, class, ans.Code, now)
 	}
+	if class == nmvs.UsedID && att.Resent {
+		return []claim{{looked: -1, Fact: ledger.Fact{C: att.C, Of: att.Of, Kind: ledger.Used}}}
+	}
 	if att.Svc != ledger.Single {
 		if class != nmvs.Success || ans.Tx == "" {
 			return nil

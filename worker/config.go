@@ -49,7 +49,9 @@ type Config struct {
 	BulkLate     time.Duration // a result that takes longer halves the next bulk; default 5 min
 	PollFirst    time.Duration // submit to first poll; default 2 s
 
-	Settle Grade // default e2
+	Doubt     Doubt // default hold
+	Settle    Grade // default e2
+	Tolerance int   // qualified repeats that NMVS answers without an alert, 0 to 2; default 0
 
 	TSend       time.Duration // from before the append to the first byte; default 3 s
 	THTTPSingle time.Duration // wait for an answer; default 30 s
@@ -82,6 +84,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Mode == "" {
 		c.Mode = ModeAuto
+	}
+	if c.Doubt == "" {
+		c.Doubt = Hold
 	}
 	if c.Settle == "" {
 		c.Settle = E2
@@ -124,6 +129,8 @@ func (c Config) Validate() error {
 	bad(c.Mode == ModeSingle || c.Mode == ModeAuto || c.Mode == ModeBulk || c.Mode == ModeMixed, "mode: %q is none of single, bulk, mixed, auto", c.Mode)
 	bad(c.Mode != ModeBulk || c.UseBulk, "mode: bulk, but no bulk endpoint is configured")
 	bad(c.Mode != ModeMixed || c.UseMixed, "mode: mixed, but no mixed endpoint is configured")
+	bad(c.Doubt == Hold || c.Doubt == SameID, "doubt: %q is none of hold, sameid", c.Doubt)
+	bad(c.Tolerance >= 0 && c.Tolerance <= 2, "repeat_tolerance: must be 0 to 2")
 	bad(c.Settle == E2 || c.Settle == E3 || c.Settle == E4, "settle: %q is none of e2, e3, e4", c.Settle)
 	bad(c.THoldSingle > c.TSend, "t_hold_single: must be longer than t_send (protocol.md section 5)")
 	bad(c.THoldBulk > c.TSend, "t_hold_bulk: must be longer than t_send (protocol.md section 5)")

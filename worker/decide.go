@@ -37,6 +37,8 @@ type rules struct {
 	now     time.Time
 	skew    time.Duration // SKEW: keys closer than this prove no order between two devices
 	undoFor time.Duration // how long after NMVS's time of the change an undo is still tried
+
+	probeHold time.Duration // after a probe an undo waits so long: a late copy would decommission again
 }
 
 const (
@@ -72,6 +74,9 @@ func decide(e scan.Event, p scan.Pack, s ledger.State, r rules) decision {
 		return noted(scan.Rejected, scan.Conflict)
 	case asWished(e.Op, s): // rule 6
 		return noted(scan.Duplicate, copyReason(e, key, s))
+	}
+	if e.Op.IsUndo() && s.Probe && s.Phase == ledger.Inactive && r.now.Before(time.Unix(s.At, 0).Add(r.probeHold)) {
+		return decision{verb: hold}
 	}
 	if reason := refuse(e.Op, p, s, r, e.Timed()); reason != scan.NoReason { // rules 7, 8
 		return noted(scan.Refused, reason)

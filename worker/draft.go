@@ -72,7 +72,7 @@ func (l *loop) draft(work context.Context, states ledger.States, due []duePack) 
 	d := &draft{busy: map[scan.PackID]bool{}}
 	d.room = l.capacity(len(l.items) + len(due))
 	d.room.singles = min(d.room.singles, l.lanes.tokens)
-	r := rules{now: time.Now(), skew: l.cfg.Skew, undoFor: undoWindow}
+	r := rules{now: time.Now(), skew: l.cfg.Skew, undoFor: undoWindow, probeHold: l.cfg.THoldSingle}
 	for i := range l.claims {
 		l.draftClaim(d, &l.claims[i], states)
 	}
@@ -99,8 +99,14 @@ func (l *loop) draft(work context.Context, states ledger.States, due []duePack) 
 // compare-and-set covers what was read, not what was looked at before.
 func (l *loop) draftClaim(d *draft, c *claim, states ledger.States) {
 	att := l.book.Attempt(c.C)
-	if att == nil || att.Of != c.Of || c.looked >= 0 && c.looked != att.Facts {
+	if att == nil || att.Of != c.Of || c.looked >= 0 && c.looked != att.Facts || c.Kind == ledger.Resend && att.Resent {
+		if c.Kind == ledger.Resend {
+			l.inflight-- // the slot that was kept for it
+		}
 		return
+	}
+	if att.Resent && c.Kind == ledger.Off {
+		return // a resend moved the attempt on: a first sender's refusal decides nothing [B12b]
 	}
 	f, later := c.Fact, *c
 	f.Packs, later.Packs = nil, nil
@@ -108,12 +114,18 @@ func (l *loop) draftClaim(d *draft, c *claim, states ledger.States) {
 		if !att.IsLeft(p.I) {
 			continue
 		}
+		if c.found != nil {
+			f.Kind, p.Answer, p.Probe = l.cfg.conclude(att, p.I, *c.found, states[p.K], time.Now())
+			if f.Kind == "" { // says nothing yet: look again later
+				if dt := l.doubts[c.C]; dt != nil {
+					dt.unanswered(time.Now())
+				}
+				continue
+			}
+		}
 		if !d.claimPack(p.K, 0) {
 			later.Packs = append(later.Packs, p)
 			continue
-		}
-		if c.found != nil {
-			f.Kind, p.Answer = conclude(att, p.I, *c.found, states[p.K], l.cfg.Settle)
 		}
 		f.Packs = append(f.Packs, p)
 		if f.Kind == ledger.Result {
@@ -123,7 +135,7 @@ func (l *loop) draftClaim(d *draft, c *claim, states ledger.States) {
 	if len(later.Packs) > 0 {
 		d.left = append(d.left, later)
 	}
-	if len(f.Packs) > 0 || f.Kind == ledger.Submitted {
+	if len(f.Packs) > 0 || f.Kind == ledger.Submitted || f.Kind == ledger.Resend || f.Kind == ledger.Used {
 		d.rec.Fact = append(d.rec.Fact, f)
 	}
 }
@@ -133,7 +145,7 @@ func (l *loop) draftClaim(d *draft, c *claim, states ledger.States) {
 func wordOf(att *ledger.Attempt, p ledger.FactPack, s ledger.State, called bool) word {
 	w := word{op: att.Packs[p.I].Op, src: att.Packs[p.I].Src, answer: p.Answer}
 	w.foreign = called && p.Result == scan.Alert && (p.Reason == scan.AlreadyInactive || p.Reason == scan.UndoMismatch)
-	w.self = w.foreign && s.Sends > 0
+	w.self = w.foreign && s.Sends > 0 && !att.Probe // a qualified probe's alert is a true one
 	return w
 }
 
@@ -146,6 +158,7 @@ type opening struct {
 	due  *duePack        // the due pack
 
 	single bool // only the single service may carry it
+	probe  bool // the one qualified repeat
 }
 
 // draftDue holds a due pack to rules 7 and 8 again: time has passed since.
@@ -160,7 +173,7 @@ func (l *loop) draftDue(d *draft, u *duePack, states ledger.States, r rules) (op
 	}
 	op := u.open
 	op.C, op.Calls = "", int(s.Calls)
-	return opening{p: u.pack, op: op, base: s.Base, due: u, single: s.Single}, true
+	return opening{p: u.pack, op: op, base: s.Base, due: u, single: s.Single || s.Probe, probe: s.Probe}, true
 }
 
 // withdraw ends a due pack by our own rules.

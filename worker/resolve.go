@@ -65,6 +65,9 @@ func (l *loop) resolveOne(work context.Context, att *ledger.Attempt, d *doubt, n
 	if att.Tx != "" {
 		return l.poll(work, att, d, now)
 	}
+	if l.cfg.Doubt == SameID {
+		return l.resend(work, att, d, now)
+	}
 	if !att.Fenced {
 		grace := l.cfg.grace(att.Svc) * time.Duration(1+l.deps.Rank())
 		if due := d.seen.Add(grace); now.Before(due) {

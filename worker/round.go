@@ -255,6 +255,7 @@ func (l *loop) launch(work context.Context, d *draft, sendable bool) {
 		job := sendJob{att: &a, started: d.started}
 		l.senders.Go(func() { l.ended <- l.send(work, job) })
 	}
+	l.launchResends(work, d, sendable)
 	for i := range d.reads {
 		l.lanes.tokens--
 		l.inflight++

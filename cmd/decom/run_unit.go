@@ -88,7 +88,8 @@ func (p *process) workerConfig(a *Account) worker.Config {
 	return worker.Config{
 		UseBulk: e.Bulk != "", UseMixed: e.Mixed != "", Listing: a.PendingListCode != "", BulkFrom: bulkFrom(a),
 		Account: a.Name, Worker: p.worker, Mode: worker.Mode(a.Mode), Parallel: a.Limits.Parallel, Batch: a.Limits.Batch,
-		Settle: worker.Grade(s.Settle), TSend: s.TSend, THTTPSingle: s.THTTPSingle, THTTPBulk: s.THTTPBulk,
+		Doubt: worker.Doubt(s.Doubt), Settle: worker.Grade(s.Settle), Tolerance: s.RepeatTolerance,
+		TSend: s.TSend, THTTPSingle: s.THTTPSingle, THTTPBulk: s.THTTPBulk,
 		TGrace: s.TGrace, THoldSingle: s.THoldSingle, THoldBulk: s.THoldBulk, TResult: s.TResult,
 		BulkInFlight: a.Limits.Bulks, PollFirst: s.TPoll, Skew: s.Skew,
 	}

@@ -196,7 +196,7 @@ func (f *folder) attempt(t *Fact, p *FactPack) error {
 		f.idx.Due[p.K] = max(t.NotBefore, f.at)
 	case Release:
 		s.Phase, s.Fenced = Due, false
-		s.Sends, s.Calls = bump(s.Sends), bump(s.Calls)
+		s.Sends, s.Calls, s.Probe = bump(s.Sends), bump(s.Calls), p.Probe
 		f.idx.Due[p.K] = max(t.NotBefore, f.at)
 	case Result:
 		if p.Answer == nil {

@@ -189,6 +189,8 @@ type FactPack struct {
 	K  scan.PackID `json:"k"`
 	To Phase       `json:"to,omitempty"` // review: the stated phase
 	Op scan.Op     `json:"op,omitempty"` // review: how it is inactive
+
+	Probe bool `json:"probe,omitempty"` // release: the next attempt is the one qualified repeat
 	*Answer
 }
 
