@@ -40,8 +40,8 @@ type world struct {
 	cfg    Config
 	rate   ratelimit.Rate
 
-	onStep func(p *process, step string) // called at every step of every process
-	fault  func(p *process, call string) packstatetest.Fault
+	step  atomic.Pointer[func(p *process, step string)] // called at every step of every process
+	fault atomic.Pointer[func(p *process, call string) packstatetest.Fault]
 
 	flying sync.WaitGroup // late copies of requests
 
@@ -109,8 +109,8 @@ func (w *world) start(name string, rank int) *process {
 		Scans: p.conn.Scans(acc), Records: p.conn.Ledger(acc), State: edge{w.store, p}, NMVS: gate{p.brk}, Limiter: lim,
 		Rank: func() int { return rank },
 		Hooks: Hooks{Step: func(step string) {
-			if w.onStep != nil && !p.dead.Load() {
-				w.onStep(p, step)
+			if f := w.step.Load(); f != nil && !p.dead.Load() {
+				(*f)(p, step)
 			}
 		}},
 	})
@@ -185,8 +185,8 @@ func (e edge) fails(call string) (before, after error) {
 	if e.p.dead.Load() {
 		return errDead, nil
 	}
-	if e.p.w.fault != nil {
-		switch e.p.w.fault(e.p, call) {
+	if f := e.p.w.fault.Load(); f != nil {
+		switch (*f)(e.p, call) {
 		case packstatetest.Before:
 			return packstatetest.ErrFault, nil
 		case packstatetest.AfterLost:
@@ -296,6 +296,22 @@ func (w *world) publishRaw(device, id, body string) uint64 {
 	}
 	return ack.Seq
 }
+
+// onStep has f called at every step; it may end or stop the process.
+func (w *world) onStep(f func(p *process, step string)) { w.step.Store(&f) }
+
+// onCall has f decide the fate of every call to the projection.
+func (w *world) onCall(f func(p *process, call string) packstatetest.Fault) { w.fault.Store(&f) }
+
+// nth says yes the n-th time it is asked.
+type nth struct{ left atomic.Int64 }
+
+func newNth(n int) *nth { c := &nth{}; c.left.Store(int64(n)); return c }
+
+func (c *nth) now() bool { return c.left.Add(-1) == 0 }
+
+// came says whether the n-th time has come.
+func (c *nth) came() bool { return c.left.Load() <= 0 }
 
 // during lets time pass.
 func (w *world) during(d time.Duration) { time.Sleep(d); synctest.Wait() }

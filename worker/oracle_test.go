@@ -2,6 +2,7 @@ package worker
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -54,16 +55,13 @@ func (w *world) fold() folded {
 		f.head, f.n = e.Head(), f.n+1
 	}
 	g := *f
-	g.states = ledger.States{}
-	for k, s := range f.states {
-		g.states[k] = s
-	}
+	g.states, g.trx, g.notes, g.facts = maps.Clone(f.states), maps.Clone(f.trx), maps.Clone(f.notes), slices.Clone(f.facts)
 	return g
 }
 
 // holdKept is KEPT, checked at each ack: the scan's id or a larger key is on the ledger.
 func (w *world) holdKept(_ string, m scan.Meta) {
-	if w.reg.lossy {
+	if w.reg.lossy.Load() {
 		return
 	}
 	f := w.fold()

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -55,20 +56,20 @@ func TestEveryOperationGoesThroughAndBack(t *testing.T) {
 // registry checks WITNESS at every byte.
 func TestNothingIsSentBeforeLedgerAndProjectionShowIt(t *testing.T) {
 	line(t, func(w *world) {
-		broken := true
-		w.fault = func(_ *process, call string) packstatetest.Fault {
-			if broken && call == "apply" {
+		var healed atomic.Bool
+		w.onCall(func(_ *process, call string) packstatetest.Fault {
+			if call == "apply" && !healed.Load() {
 				return packstatetest.Before
 			}
 			return packstatetest.None
-		}
+		})
 		w.start("w1", 0)
 		e := w.scan("d1", "S1", scan.Supply)
 		w.during(time.Minute)
 		if n, _, _ := w.reg.count(); n != 0 || len(w.broker.Records(acc)) == 0 {
 			t.Errorf("%d calls while the projection shows nothing, %d records", n, len(w.broker.Records(acc)))
 		}
-		broken = false
+		healed.Store(true)
 		w.settle(10 * time.Minute)
 		w.want(e, "done")
 		opens := 0
@@ -215,8 +216,8 @@ func TestNothingIsOpenedWithoutSlotAndToken(t *testing.T) {
 	line(t, func(w *world) {
 		w.rate.N = 2
 		w.reg.chance = func(bool) fate { return fate{slow: 3 * time.Second} }
-		most := 0
-		w.onStep = func(_ *process, step string) {
+		var most atomic.Int64
+		w.onStep(func(_ *process, step string) {
 			if step != "S7" {
 				return
 			}
@@ -230,16 +231,16 @@ func TestNothingIsOpenedWithoutSlotAndToken(t *testing.T) {
 					t.Errorf("one record opens %d attempts at 2/s", len(r.Open))
 				}
 			}
-			most = max(most, w.open())
-		}
+			most.Store(max(most.Load(), int64(w.open())))
+		})
 		w.start("w1", 0)
 		began := time.Now()
 		for i := range 40 {
 			w.scan("d1", fmt.Sprint("S", i), scan.Supply)
 		}
 		w.settle(10 * time.Minute)
-		if most > 4 {
-			t.Errorf("%d packs were open at once, there are 4 slots", most)
+		if most.Load() > 4 {
+			t.Errorf("%d packs were open at once, there are 4 slots", most.Load())
 		}
 		for _, e := range w.broker.Records(acc) {
 			r, err := ledger.Decode(e.Payload, acc)
