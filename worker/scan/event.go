@@ -157,7 +157,7 @@ func jsonFault(err error) *Malformed {
 	return &Malformed{Why: "not JSON: " + err.Error()}
 }
 
-func (e *Event) fill(j eventJSON) (err error) {
+func (e *Event) fill(j eventJSON) error {
 	if j.ID != nil {
 		if !validID(*j.ID) {
 			return &Malformed{Field: "id", Why: "must be 1 to 64 printable ASCII characters"}
@@ -168,9 +168,11 @@ func (e *Event) fill(j eventJSON) (err error) {
 		return &Malformed{Field: "v", Why: fmt.Sprintf("version %d is not known, only 1", *j.V)}
 	}
 	e.Ref, e.Operator, e.ATD = j.Ref, j.Operator, j.ATD
-	if e.Op, err = ParseOp(j.Op); err != nil {
-		return err
+	op, err := ParseOp(j.Op)
+	if err != nil {
+		return err // e keeps the default: its rejection must be writable
 	}
+	e.Op = op
 	switch Entry(j.Entry) {
 	case "", Scanned:
 	case Manual:
@@ -179,12 +181,14 @@ func (e *Event) fill(j eventJSON) (err error) {
 		return &Malformed{Field: "entry", Why: fmt.Sprintf("%q is neither scanned nor manual", clip(j.Entry))}
 	}
 	if j.At != "" {
-		if e.At, err = time.Parse(time.RFC3339Nano, j.At); err != nil {
+		at, err := time.Parse(time.RFC3339Nano, j.At)
+		if err != nil {
 			return &Malformed{Field: "at", Why: fmt.Sprintf("%q is not an RFC 3339 time", clip(j.At))}
 		}
-		if y := e.At.Year(); y < 1970 || y > 2200 {
+		if y := at.Year(); y < 1970 || y > 2200 {
 			return &Malformed{Field: "at", Why: fmt.Sprintf("the year %d cannot be right", y)}
 		}
+		e.At = at
 	}
 	switch {
 	case j.Scan != nil && j.Pack != nil:

@@ -60,8 +60,14 @@ func (o Op) String() string {
 	return fmt.Sprintf("op(%d)", uint8(o))
 }
 
-// MarshalText gives the name of contract.md.
-func (o Op) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
+// MarshalText gives the name of contract.md. No operation has none: what could not be
+// read back must not be written, least of all on a ledger.
+func (o Op) MarshalText() ([]byte, error) {
+	if int(o) >= len(opNames) || opNames[o] == "" {
+		return nil, &Malformed{Field: "op", Why: o.String() + " is not an operation"}
+	}
+	return []byte(opNames[o]), nil
+}
 
 // UnmarshalText accepts the names of contract.md.
 func (o *Op) UnmarshalText(b []byte) (err error) {
