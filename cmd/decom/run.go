@@ -196,7 +196,7 @@ func (p *process) serve(ctx context.Context) error {
 	for _, u := range p.units {
 		rest.Go(func() { u.breaker.Run(helpers) })
 		rest.Go(func() { _ = u.publisher.Run(helpers) }) // ends with its context only
-		loops.Go(func() { errs <- u.loop.Run(ctx) })
+		loops.Go(func() { errs <- p.keepRunning(ctx, u) })
 	}
 	p.log.Info("decom is running", "worker", p.worker, "accounts", len(p.units), "http", web.addr)
 	loops.Wait()
@@ -210,6 +210,26 @@ func (p *process) serve(ctx context.Context) error {
 	}
 	p.log.Info("decom has drained", "cause", context.Cause(ctx))
 	return errors.Join(all...)
+}
+
+// loopPause is the wait before an account's loop that failed begins anew.
+const loopPause = 5 * time.Second
+
+// keepRunning runs an account until ctx ends. A loop that ends before met something that
+// must not happen; it says so and begins anew, and the other accounts go on meanwhile.
+func (p *process) keepRunning(ctx context.Context, u *unit) error {
+	for {
+		err := u.loop.Run(ctx)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		p.log.Error("account loop failed, begins anew", "account", u.cfg.Name, "err", err)
+		select {
+		case <-time.After(loopPause):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // outcomePatience is how long a drain waits for the last outcomes; what is left is
