@@ -49,9 +49,10 @@ func (b *builder) withdrawn() []demoScan {
 	return b.special(sim.Stock{Withdrawn: new(true)}, "refused/withdrawn")
 }
 
-// denied may also end as an alert: when the answer is lost, the verify hears the same refusal.
+// denied may also end as an alert: when the answer is lost, the verify is refused, too, and
+// then nothing is known of the pack.
 func (b *builder) denied() []demoScan {
-	return b.special(sim.Stock{Denied: new(true)}, "refused/not_entitled", "alert/not_entitled")
+	return b.special(sim.Stock{Denied: new(true)}, "refused/not_entitled", "alert/not_entitled", "alert/unknown_pack")
 }
 
 func (b *builder) expired() []demoScan {
@@ -65,7 +66,7 @@ func (b *builder) expired() []demoScan {
 // unknownProduct: a sound code that is not in the store at all.
 func (b *builder) unknownProduct() []demoScan {
 	p := b.suspect(must(b.reserve().gtin, b.serial(), b.freshBatch()))
-	return []demoScan{b.of(b.scan(b.from(), scan.Supply, "refused/unknown_product", "alert/unknown_product"), p)}
+	return []demoScan{b.of(b.scan(b.from(), scan.Supply, "refused/unknown_product", "alert/unknown_product", "alert/unknown_pack"), p)}
 }
 
 // conflict: a second scan of a decommissioned pack reads another expiry.
