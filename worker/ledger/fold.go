@@ -256,7 +256,7 @@ func seconds(at string) int64 {
 func (f *folder) people(t *Fact, p *FactPack) {
 	old := f.states[p.K]
 	s := old
-	s.Fenced, s.Sends, s.Single = false, 0, false
+	s.Fenced, s.Sends, s.Single, s.Undone = false, 0, false, false
 	if t.Kind == Park {
 		s.Phase = Parked
 		f.put(p.K, old, s)

@@ -23,7 +23,7 @@ const MaxValue = 64
 //
 //	byte 0   version(2 bits) phase(3) timed undo extended
 //	byte 1   op(4 bits) onlyNewest baseIsOpening hasAt hasPrint
-//	[byte 2  if extended: fenced probe single hasSends hasCalls wide hasSeen hasBase]
+//	[byte 2  if extended: fenced(of a free pack: undone) probe single hasSends hasCalls wide hasSeen hasBase]
 //	print 4 | opening uvarint | changed-opening uvarint
 //	last: ms since 2020 5, device 4, id 3   (wide: ms 8, device 4, id 4)
 //	at: seconds after last, zigzag varint | base uvarint | sends 1 | calls 1
@@ -54,6 +54,9 @@ func encode(b []byte, s *ledger.State) ([]byte, error) {
 	start := len(b)
 	if s.Phase > 7 || s.Op > 15 {
 		return nil, fmt.Errorf("%w: phase %d, operation %d", ErrValue, s.Phase, s.Op)
+	}
+	if s.Fenced && s.Phase == ledger.Free || s.Undone && s.Phase != ledger.Free {
+		return nil, fmt.Errorf("%w: a %s pack is fenced %t, undone %t", ErrValue, s.Phase, s.Fenced, s.Undone)
 	}
 	ext := extension(s)
 	b0 := byte(codecVersion) | byte(s.Phase)<<2 | bit(s.Timed, b0Timed) | bit(s.Undo, b0Undo) | bit(ext != 0, b0Ext)
@@ -97,7 +100,7 @@ func encode(b []byte, s *ledger.State) ([]byte, error) {
 func extension(s *ledger.State) byte {
 	ms := s.Last.MS - epochMS
 	wide := ms < 0 || ms >= 1<<40 || s.Last.ID > max24
-	return bit(s.Fenced, b2Fenced) | bit(s.Probe, b2Probe) | bit(s.Single, b2Single) | bit(s.Sends != 0, b2Sends) |
+	return bit(s.Fenced || s.Undone, b2Fenced) | bit(s.Probe, b2Probe) | bit(s.Single, b2Single) | bit(s.Sends != 0, b2Sends) |
 		bit(s.Calls != usualCalls(s.Phase), b2Calls) | bit(wide, b2Wide) |
 		bit(!onlyNewest(s) && s.Seen != [ledger.SeenMax]uint32{}, b2Seen) |
 		bit(s.Base != 0 && s.Base != s.Opening, b2Base)
@@ -158,8 +161,10 @@ func decode(v string) (ledger.State, error) {
 	}
 	s := ledger.State{
 		Phase: ledger.Phase(b0 >> 2 & 7), Timed: b0&b0Timed != 0, Undo: b0&b0Undo != 0,
-		Op: scan.Op(b1 & 15), Fenced: ext&b2Fenced != 0, Probe: ext&b2Probe != 0, Single: ext&b2Single != 0,
+		Op: scan.Op(b1 & 15), Probe: ext&b2Probe != 0, Single: ext&b2Single != 0,
 	}
+	s.Undone = ext&b2Fenced != 0 && s.Phase == ledger.Free
+	s.Fenced = ext&b2Fenced != 0 && s.Phase != ledger.Free
 	if b1&b1Print != 0 {
 		s.Print = uint32(r.uint(4))
 	}

@@ -2,6 +2,7 @@ package packstate_test
 
 import (
 	"errors"
+	"reflect"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -48,6 +49,8 @@ func drawState(t *rapid.T) ledger.State {
 			Device: rapid.Uint32().Draw(t, "device"), ID: tag.Draw(t, "id"),
 		},
 	}
+	s.Fenced = s.Fenced && s.Phase != ledger.Free // one bit for both
+	s.Undone = s.Phase == ledger.Free && flag("undone")
 	if flag("redone") {
 		s.Base = s.Opening
 	} else {
@@ -154,4 +157,40 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%x: %+v came back as %+v, %v", v, s, back, err)
 		}
 	})
+}
+
+// A field that the codec forgets is a rule that works until the pack leaves memory.
+func TestEveryFieldOfAStateIsKept(t *testing.T) {
+	fields := reflect.TypeFor[ledger.State]()
+	for i := range fields.NumField() {
+		name := fields.Field(i).Name
+		s := ledger.State{Phase: ledger.Opened}
+		if name == "Undone" || name == "Phase" {
+			s.Phase = ledger.Free
+		}
+		switch f := reflect.ValueOf(&s).Elem().Field(i); f.Kind() {
+		case reflect.Bool:
+			f.SetBool(true)
+		case reflect.Uint8, reflect.Uint32, reflect.Uint64:
+			f.SetUint(3)
+		case reflect.Int64:
+			f.SetInt(1_800_000_000)
+		case reflect.Struct:
+			s.Last = scan.Key{MS: 1_800_000_000_000, Device: 1, ID: 2}
+		case reflect.Array:
+			s.Seen = [ledger.SeenMax]uint32{1, 2, 3, 4}
+		default:
+			t.Fatalf("field %s: a %s, teach this test about it", name, f.Kind())
+		}
+		if name == "Opening" {
+			s.Changed = s.Opening
+		}
+		b, err := packstate.Encode(&s)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got, err := packstate.Decode(string(b)); err != nil || got != s {
+			t.Errorf("%s is lost: %+v became %+v (%v)", name, s, got, err)
+		}
+	}
 }
