@@ -141,6 +141,7 @@ type counts struct {
 	Effects   map[string]int `json:"effects"`
 	Calls     map[string]int `json:"calls"`
 	SentTwice int            `json:"sent_twice"`
+	TooFast   int            `json:"too_fast"`
 	Alerts    map[string]int `json:"alerts"`
 }
 
@@ -156,6 +157,24 @@ func (r *rig) counts() (counts, error) {
 		return c, err
 	}
 	return c, json.Unmarshal(body, &c)
+}
+
+// put changes the simulator while it runs.
+func (r *rig) put(path, body string) {
+	r.tb.Helper()
+	req, err := http.NewRequest(http.MethodPut, "http://"+r.control+path, strings.NewReader(body))
+	if err != nil {
+		r.tb.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		r.tb.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		text, _ := io.ReadAll(resp.Body)
+		r.tb.Fatalf("PUT %s: %s: %s", path, resp.Status, text)
+	}
 }
 
 // judge fails the benchmark unless n packs were changed once each and nothing else
