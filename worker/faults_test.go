@@ -112,7 +112,7 @@ func TestFaultsAtNMVSEndByTheTable(t *testing.T) {
 		{"request not readable", fate{class: nmvs.Format}, "unresolved/format", "unresolved/format", 1},
 		{"in doubt, no effect", fate{lost: true}, "done", "done", 2},
 		{"in doubt, executed", fate{mute: true}, "unresolved/no_evidence", "done/confirmed", 1},
-		{"in doubt, executed late", fate{late: 10 * time.Minute}, "unresolved/no_evidence", "done/confirmed", 1},
+		{"in doubt, executed late", fate{late: 3 * time.Minute}, "unresolved/no_evidence", "done/confirmed", 1},
 		{"slower than T_HTTP", fate{slow: 40 * time.Second}, "unresolved/no_evidence", "done/confirmed", 1},
 		{"recalled", fate{code: "NMVS_FE_LOT_01"}, "refused/recalled", "refused/recalled", 1},
 		{"unknown product", fate{code: "NMVS_NC_PC_01"}, "refused/unknown_product", "refused/unknown_product", 1},

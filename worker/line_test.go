@@ -85,7 +85,8 @@ func line(t *testing.T, test func(w *world)) {
 		w.broker.OnAck = w.holdKept
 		w.reg = newRegistry(t, w)
 		w.dev = w.broker.Conn()
-		w.cfg = Config{Account: acc, HoldFirst: time.Second}
+		// A short hold keeps the tests short; the registry's idle time and late copies stay below (A3).
+		w.cfg = Config{Account: acc, THoldSingle: 3 * time.Minute}
 		test(w)
 		w.close()
 	})

@@ -144,7 +144,7 @@ func (w *world) settle(limit time.Duration) {
 			w.t.Errorf("LIVE: after %v %s", limit, busy)
 			break
 		}
-		time.Sleep(5 * time.Second)
+		time.Sleep(max(time.Second, time.Since(began)/20))
 	}
 	w.hold()
 }

@@ -115,6 +115,7 @@ func TestAnUnknownFateIsNeverRepeatedBeforeHoldAndVerify(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			line(t, func(w *world) {
+				w.cfg.THoldSingle = 0 // the default, 20 min
 				w.start("w1", 0)
 				w.start("w2", 1)
 				w.reg.next(tt.f)
@@ -215,7 +216,7 @@ func (w *world) open() (n int) {
 func TestNothingIsOpenedWithoutSlotAndToken(t *testing.T) {
 	line(t, func(w *world) {
 		w.rate.N = 2
-		w.reg.chance = func(bool) fate { return fate{slow: 3 * time.Second} }
+		w.reg.always(fate{slow: 3 * time.Second})
 		var most atomic.Int64
 		w.onStep(func(_ *process, step string) {
 			if step != "S7" {

@@ -2,12 +2,14 @@ package worker
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"decom/queue"
 	"decom/worker/ledger"
+	"decom/worker/scan"
 )
 
 // Publisher is the only writer of an account's outcomes (protocol.md section 7). It
@@ -104,18 +106,27 @@ func (p *Publisher) send(ctx context.Context, e queue.Entry, outs []said) error 
 		}
 	}
 	if len(swallowed) > 0 {
-		return p.rescue(ctx, e.Time, swallowed)
+		return p.rescue(ctx, swallowed)
 	}
 	return nil
 }
 
+// outcomeWindow is how long the stream remembers an event id (protocol.md section 9), and
+// a little more.
+const outcomeWindow = time.Hour + time.Minute
+
 // rescue looks at outcomes that the stream took for repetitions. Most are our own,
-// published before an ack was lost. One that is not there at all shares its event id
-// with another device's scan: it must not be swallowed, and gets an id of its own.
-func (p *Publisher) rescue(ctx context.Context, since time.Time, msgs []queue.Outcome) error {
-	there := map[string]bool{}
-	err := p.Outcomes.OutcomesSince(ctx, since.Add(-time.Second), p.Sites, func(ref string, _ []byte) error {
-		there[ref] = true
+// published before an ack was lost, or of a scan that came again and was rejected again.
+// One whose scan has no outcome at all shares its event id with another device's: it must
+// not be swallowed, and gets an id of its own.
+func (p *Publisher) rescue(ctx context.Context, msgs []queue.Outcome) error {
+	there := map[[3]string]bool{}
+	err := p.Outcomes.OutcomesSince(ctx, time.Now().Add(-outcomeWindow), p.Sites, func(_ string, body []byte) error {
+		var o scan.Outcome
+		if err := json.Unmarshal(body, &o); err != nil {
+			return nil // not ours
+		}
+		there[[3]string{o.Site, o.Device, o.EventID}] = true
 		return nil
 	})
 	if err != nil {
@@ -123,7 +134,7 @@ func (p *Publisher) rescue(ctx context.Context, since time.Time, msgs []queue.Ou
 	}
 	var lost []queue.Outcome
 	for _, m := range msgs {
-		if !there[m.Ledger] {
+		if !there[[3]string{m.Site, m.Device, m.EventID}] {
 			m.EventID += "#" + m.Ledger
 			lost = append(lost, m)
 		}

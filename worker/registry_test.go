@@ -103,6 +103,19 @@ func (r *registry) foreign(serial string, reasons ...string) {
 	}
 }
 
+// always gives every call without a fate of its own this one.
+func (r *registry) always(f fate) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.chance = func(bool) fate { return f }
+}
+
+func (r *registry) alertsRaised() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.alerts
+}
+
 func (r *registry) setDown(down bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -146,7 +159,7 @@ func digestOf(call nmvs.Call) string {
 
 const (
 	netTime  = 20 * time.Millisecond
-	idleConn = 5 * time.Minute // the server drops a connection that says nothing for so long
+	idleConn = time.Minute // the server drops a connection that says nothing for so long
 )
 
 var errCut = errors.New("no whole answer")

@@ -295,6 +295,14 @@ func TestEncodeAndDecodeAgree(t *testing.T) {
 	if _, err := Decode(b, "other"); !errors.Is(err, ErrRecord) {
 		t.Errorf("another account's record was taken: %v", err)
 	}
+	for name, r := range map[string]Record{
+		"operation": {Account: "a", Note: []Note{{Origin: Origin{Op: 77}}}},
+		"phase":     {Account: "a", Fact: []Fact{{Kind: Review, Packs: []FactPack{{K: idOf("S1"), To: 9}}}}},
+	} {
+		if b, err = Encode(&r, Head{}); !errors.Is(err, ErrRecord) {
+			t.Errorf("a record whose %s nobody can read is written: %s", name, b)
+		}
+	}
 	many := Record{Account: "a"}
 	for i := range MaxPacks + 1 {
 		many.Note = append(many.Note, Note{Origin: by(fmt.Sprint(i), scan.Supply, 1)})

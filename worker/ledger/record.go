@@ -204,7 +204,8 @@ func Hash(payload []byte) string {
 var ErrRecord = errors.New("not a ledger record")
 
 // Encode sets the version and the link to prev, and returns the payload. It
-// refuses a record over the limits.
+// refuses a record over the limits, and one that Decode would refuse: on the ledger it
+// could never be taken back, and would halt the account for good.
 func Encode(r *Record, prev Head) ([]byte, error) {
 	r.V, r.PrevSeq, r.Prev = version, prev.Seq, prev.Hash
 	if n := r.packs(); n > MaxPacks {
@@ -219,6 +220,9 @@ func Encode(r *Record, prev Head) ([]byte, error) {
 	b := bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 	if len(b) > MaxBytes {
 		return nil, fmt.Errorf("%w: %d bytes, more than %d", ErrRecord, len(b), MaxBytes)
+	}
+	if _, err := Decode(b, r.Account); err != nil {
+		return nil, err
 	}
 	return b, nil
 }

@@ -116,6 +116,24 @@ func TestOpsAreTheContracts(t *testing.T) {
 	}
 }
 
+// TestOpsSurviveARecord: what is written into a record must be readable again, the
+// and what could not be read is not written: such a record would halt the account.
+func TestOpsSurviveARecord(t *testing.T) {
+	if b, err := Op(0).MarshalText(); err == nil {
+		t.Errorf("no operation is written as %q", b)
+	}
+	for _, op := range Ops() {
+		b, err := op.MarshalText()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := Op(99)
+		if err := got.UnmarshalText(b); err != nil || got != op {
+			t.Errorf("%v becomes %q becomes %v, %v", op, b, got, err)
+		}
+	}
+}
+
 // TestPacksHideTheirSerial: whatever prints a pack by accident reveals nothing.
 func TestPacksHideTheirSerial(t *testing.T) {
 	p, err := NewPack(GTIN, "03400930000007", "SECRET1", "LOT", "281100")
