@@ -1,0 +1,173 @@
+package bench
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+var (
+	modes    = flag.Bool("modes", false, "run TestAutoBeatsEveryFixedMode: real time, about 25 minutes for 60,000 packs")
+	delivery = flag.Int("delivery", 60_000, "packs of the delivery in TestAutoBeatsEveryFixedMode")
+)
+
+// TestAutoBeatsEveryFixedMode is one delivery to one account whose quota is small:
+// 300 ms a call, 5 single calls a second, 6 bulks a minute. All modes run side by side,
+// each with its own servers; the quota, not the machine, sets the pace. While it works
+// the delivery off, mode auto also gets a scan from a person every other second.
+func TestAutoBeatsEveryFixedMode(t *testing.T) {
+	if !*modes {
+		t.Skip("a measurement of 25 minutes; ask for it with -modes")
+	}
+	variants := []struct {
+		name, mode string
+		batch      int
+	}{
+		{"auto", "auto", 1000}, {"mixed 1000", "mixed", 1000}, {"mixed 100", "mixed", 100}, {"single", "single", 1},
+	}
+	// The account's limits stay a tenth below what the simulator counts, so that
+	// neither the network's jitter nor a window's edge makes a violation.
+	limits := []string{"accounts.0.limits.single=4.5/s", "accounts.0.limits.bulk=5.4/min"}
+	var wg sync.WaitGroup
+	first := make(chan struct{}) // closed when auto is done
+	report := make([]string, len(variants))
+	for i, v := range variants {
+		r := newRig(t, options{mode: v.mode, parallel: 4, batch: v.batch, latency: 300 * time.Millisecond, extra: limits})
+		r.put("/settings", `{"limit":{"calls":5,"window":"1s","bulks":6,"bulk_window":"1m"},"latency":{"fixed":"300ms"},"bulk":{"delay":"2s"},"auto_stock":{"on":true}}`)
+		wg.Go(func() { report[i] = r.deliver(t, v.name, i == 0, first) })
+	}
+	wg.Wait()
+	text := strings.Join(report, "\n")
+	fmt.Fprintln(os.Stderr, "| mode | packs done | time | packs/s | calls | too fast | sent twice | person's scan p50 / p99 idle | during |\n|---|---|---|---|---|---|---|---|---|\n"+text)
+}
+
+// deliver publishes the delivery and waits until it is done, or until auto is and this
+// one can only be slower.
+func (r *rig) deliver(t *testing.T, name string, auto bool, first chan struct{}) string {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	seen := make(chan outcome, *delivery)
+	go r.follow(ctx, seen)
+	r.startWorker()
+	idle, busy := "", ""
+	people := newPeople(r)
+	if auto {
+		idle = people.scan(t, seen, 60)
+	}
+	began := time.Now()
+	r.publish(scansOf("delivery", *delivery))
+	if auto {
+		go people.every(ctx, 2*time.Second)
+	}
+	done, stop := 0, first
+	if auto {
+		stop = nil
+	}
+	for done < *delivery {
+		select {
+		case o := <-seen:
+			if !people.got(o) {
+				done++
+			}
+			continue
+		case <-stop:
+		}
+		break
+	}
+	took := time.Since(began)
+	if auto {
+		busy = people.result()
+		close(first)
+	}
+	c, err := r.counts()
+	if err != nil {
+		t.Error(err)
+	}
+	if c.SentTwice != 0 || c.TooFast != 0 {
+		t.Errorf("%s: %d sent twice, %d frequency violations", name, c.SentTwice, c.TooFast)
+	}
+	if !auto && done >= *delivery {
+		t.Errorf("%s was not slower than auto", name)
+	}
+	return fmt.Sprintf("| %s | %d | %s | %.1f | %v | %d | %d | %s | %s |", name, done, took.Round(time.Second), float64(done)/took.Seconds(), c.Calls, c.TooFast, c.SentTwice, idle, busy)
+}
+
+// people are persons at a scanner: one scan at a time, measured from the moment it is
+// published to its outcome.
+type people struct {
+	r    *rig
+	mu   sync.Mutex // guards the rest
+	n    int
+	sent map[string]time.Time
+	h    *hdrhistogram.Histogram
+}
+
+func newPeople(r *rig) *people {
+	return &people{r: r, sent: map[string]time.Time{}, h: hdrhistogram.New(1, int64(10*time.Minute/time.Microsecond), 3)}
+}
+
+func (p *people) one(ctx context.Context) {
+	p.mu.Lock()
+	p.n++
+	s := scansOf(fmt.Sprintf("x%d", p.n), 1)[0]
+	s.Device = "douchette"
+	s.Body = []byte(strings.Replace(string(s.Body), "x0000000", fmt.Sprintf("x%07d", p.n), 1))
+	p.sent[s.ID] = time.Now()
+	p.mu.Unlock()
+	_, _ = p.r.conn.PublishScan(ctx, s.Site, s.Device, s.ID, s.Body)
+}
+
+func (p *people) every(ctx context.Context, d time.Duration) {
+	for tick := time.NewTicker(d); ; {
+		select {
+		case <-tick.C:
+			p.one(ctx)
+		case <-ctx.Done():
+			tick.Stop()
+			return
+		}
+	}
+}
+
+// got takes an outcome that is one of ours.
+func (p *people) got(o outcome) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at, ok := p.sent[o.id]
+	if ok {
+		_ = p.h.RecordValue(o.at.Sub(at).Microseconds())
+	}
+	return ok
+}
+
+func (p *people) result() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := fmt.Sprintf("%d / %d ms (%d scans)", p.h.ValueAtQuantile(50)/1000, p.h.ValueAtQuantile(99)/1000, p.h.TotalCount())
+	p.h.Reset()
+	return s
+}
+
+// scan measures n scans on an idle line, one a second.
+func (p *people) scan(t *testing.T, seen <-chan outcome, n int) string {
+	time.Sleep(3 * time.Second) // the limiter begins without a full bucket
+	for range n {
+		p.one(t.Context())
+		select {
+		case o := <-seen:
+			p.got(o)
+		case <-time.After(time.Minute):
+			t.Error("no outcome for a minute on an idle line")
+			return ""
+		}
+		time.Sleep(time.Second)
+	}
+	return p.result()
+}
