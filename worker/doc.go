@@ -1,0 +1,55 @@
+// Package worker decommissions packs: it takes scan events, decides them, sends what
+// is due to NMVS, and records everything on a ledger before and after. It is the only
+// package that knows all the others.
+//
+// # The line
+//
+// One scan is one straight line (protocol.md section 3), a function a step:
+//
+//	device -> DECOM_SCANS
+//	  -> fetch      S0  only what has a slot and a token              fetch.go, lanes.go
+//	  -> readItem   S1  decode, parse; nothing is trimmed             loop.go, decode.go
+//	  -> view       S2  the packs as of the last record known         round.go
+//	  -> draft      S3  decide each scan, one entry per pack          draft.go, decide.go, bulk.go
+//	  -> commit     S4  append by compare-and-set                     round.go
+//	  -> apply      S5  into Redis; only OK and SAME permit sending   round.go
+//	  -> dispose    S6  ack what is recorded, send back what waits    round.go
+//	  -> send       S7  guard, write once, wait                       send.go
+//	  -> claimOf    S8  the answer becomes a fact, or nothing         classify.go
+//	  -> poll       S9  results of bulks                              poll.go
+//	  -> commit, apply, and the [Publisher] tells the outcome         publisher.go
+//
+// Steps pass values in arguments and results. All decisions ([decide], [conclude],
+// [claimOf], the ledger's Fold) are pure.
+//
+// # States
+//
+// A pack is FREE, OPEN (an attempt may be on its way), DUE (accepted, to be sent again),
+// INACTIVE (by us) or PARKED (a person must look); see package ledger. An open attempt
+// leaves that state by an answer, by `off` (it was not sent, or refused as a whole), or
+// by the resolver: fence, hold, verify, and only a pack seen ACTIVE is sent again
+// (resolve.go, protocol.md section 5). qualified.go holds what rests on properties of
+// NMVS that an operator has to qualify first.
+//
+// # Concurrency
+//
+// An [Account] owns every goroutine of one NMVS login. One goroutine, the loop, owns all
+// state and does all writing to the ledger; fetchLoop takes scans; a goroutine for each
+// call in flight, at most Config.Parallel, only speaks to NMVS and hands back an ending.
+// Any number of processes may run the same account: the ledger's compare-and-set
+// keeps them apart, ranks only keep them from racing. The Publisher is apart from the
+// loop and follows the ledger.
+//
+// # Stopping and failing
+//
+// When Run's context ends, nothing more is taken in, what is unsent stays unsent, and what
+// was sent gets its answer recorded within a deadline. A crash at any point is a drain
+// that recorded less: the next loop, anywhere, finds out from the ledger (protocol.md
+// section 8). NATS or Redis away: the loop waits, says so through Hooks.Trouble, and
+// loses nothing. A contradiction between ledger and Redis, or alerts that may be our own
+// fault, latch the account (halt.go): no byte leaves until a person resumes it.
+//
+// Errors of Run are faults of this program or of its records; whoever runs it logs them
+// and begins anew. What a scan or NMVS did wrong is never an error but an outcome, with a
+// Result and a Reason of package scan.
+package worker
