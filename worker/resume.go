@@ -16,8 +16,8 @@ import (
 // ResumeTool signs the records of [Resume] and [ResumeAfterLoss].
 const ResumeTool = "decom resume"
 
-// HaltStore is the part of the projection that a resume needs. With an embedded store of
-// another process it is nil: what that one holds cannot be seen from here.
+// HaltStore is the part of the projection that a resume needs. An embedded store that
+// was opened beside the process it belongs to shows its head files, and nothing else.
 type HaltStore interface {
 	Witness
 	Halt(ctx context.Context, account, why string) error
@@ -25,13 +25,14 @@ type HaltStore interface {
 	Unhalt(ctx context.Context, account, why string) (left string, err error)
 	Each(ctx context.Context, account string, fn func(scan.PackID, ledger.State) error) error
 	Drop(ctx context.Context, account string) error
+	ForgetHead(account string) error
 }
 
 // Resumer is what a person's resume works with.
 type Resumer struct {
 	Account string
 	Records Records
-	State   HaltStore // nil: embedded in another process
+	State   HaltStore
 	// ResetScans has the account's scans since t delivered again; after a loss only.
 	ResetScans func(ctx context.Context, account string, t time.Time) error
 }
@@ -49,15 +50,14 @@ func (h HaltReason) Loss() bool { return h.Why == whyLost || h.Why == whyFork }
 
 // Halts returns why the account is halted, empty when it is not: the reasons of the
 // halt key, and halt facts that no resume follows.
-func (r *Resumer) Halts(ctx context.Context) (reasons []HaltReason, note string, err error) {
-	if r.State != nil {
-		var halted bool
-		if note, halted, err = r.State.Halted(ctx, r.Account); err != nil {
-			return nil, "", err
-		}
-		if halted {
-			reasons = keyReasons(note)
-		}
+func (r *Resumer) Halts(ctx context.Context) ([]HaltReason, string, error) {
+	var reasons []HaltReason
+	note, halted, err := r.State.Halted(ctx, r.Account)
+	if err != nil {
+		return nil, "", err
+	}
+	if halted {
+		reasons = keyReasons(note)
 	}
 	var open []HaltReason
 	_, err = r.Records.Read(ctx, 1, func(e queue.Entry) error {
@@ -99,16 +99,14 @@ func Resume(ctx context.Context, r Resumer, p Person) (seq uint64, left string, 
 	if err != nil {
 		return 0, "", err
 	}
-	if len(reasons) == 0 {
-		return 0, "", ErrNotHalted
-	}
 	if slices.ContainsFunc(reasons, HaltReason.Loss) {
 		return 0, "", ErrLedgerLost
 	}
-	if r.State != nil {
-		if err := CheckWitness(ctx, r.Records, r.State, r.Account); err != nil {
-			return 0, "", err
-		}
+	if err := CheckWitness(ctx, r.Records, r.State, r.Account); err != nil {
+		return 0, "", err
+	}
+	if len(reasons) == 0 {
+		return 0, "", ErrNotHalted
 	}
 	return r.end(ctx, p, note)
 }
@@ -118,7 +116,7 @@ func (r *Resumer) end(ctx context.Context, p Person, note string) (seq uint64, l
 	seq, err = AppendFact(ctx, r.Records, r.Account, ResumeTool, func(context.Context, ledger.Head) (ledger.Fact, error) {
 		return ledger.Fact{Kind: ledger.Resume, Who: p.Who, Why: p.Why}, nil
 	})
-	if err != nil || r.State == nil || note == "" {
+	if err != nil || note == "" {
 		return seq, "", err
 	}
 	left, err = r.State.Unhalt(ctx, r.Account, note)
@@ -133,6 +131,7 @@ func (r *Resumer) end(ctx context.Context, p Person, note string) (seq uint64, l
 type Loss struct {
 	Ledger, Redis ledger.Head // the last record of the ledger, and the one Redis was at
 	Known         bool        // Redis remembered the account at all
+	File          bool        // embedded store: its head file named a record that the ledger does not hold
 	Lost          bool        // Redis was at a record that the ledger does not hold
 	Parked        int         // packs that lost records had changed, put aside
 	Since         time.Time   // scans from here on are delivered again; zero: none
@@ -153,7 +152,9 @@ const resetBefore = time.Hour
 // end, so no worker sends or projects; the projection, the only witness of what was
 // lost, goes when every pack of it is parked on the ledger. A Redis that remembers
 // nothing, or agrees with the ledger, gives nothing to park and nothing is delivered
-// again: then the person knows something that no store does.
+// again: then the person knows something that no store does. An embedded store is such
+// a witness of nothing (protocol.md section 9): its process must be stopped, and the
+// caller has to see to that.
 func ResumeAfterLoss(ctx context.Context, r Resumer, p Person) (loss Loss, err error) {
 	if err := p.Validate(); err != nil {
 		return loss, err
@@ -162,7 +163,18 @@ func ResumeAfterLoss(ctx context.Context, r Resumer, p Person) (loss Loss, err e
 	if err != nil {
 		return loss, err
 	}
-	if len(reasons) == 0 {
+	saved, has, err := r.State.LoadHead(r.Account)
+	if err != nil {
+		return loss, err
+	}
+	if has {
+		held, err := holds(ctx, r.Records, saved)
+		if err != nil {
+			return loss, err
+		}
+		loss.File = !held
+	}
+	if len(reasons) == 0 && !loss.File {
 		return loss, ErrNotHalted
 	}
 	last, any, err := r.Records.Last(ctx)
@@ -194,7 +206,9 @@ func ResumeAfterLoss(ctx context.Context, r Resumer, p Person) (loss Loss, err e
 	if err != nil {
 		return loss, err
 	}
-	loss.Seq, loss.Left, err = r.end(ctx, p, note)
+	if loss.Seq, loss.Left, err = r.end(ctx, p, note); err == nil && loss.File {
+		err = r.State.ForgetHead(r.Account)
+	}
 	return loss, err
 }
 

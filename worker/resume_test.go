@@ -85,7 +85,6 @@ func TestAHaltOnTheLedgerAloneIsSeen(t *testing.T) {
 		ctx := context.Background()
 		w.appendRaw(&ledger.Record{Fact: []ledger.Fact{{Kind: ledger.Halt, Who: "w0", Why: whySelf}}})
 		r := w.resumer()
-		r.State = nil // embedded in another process
 		if rs, _, err := r.Halts(ctx); err != nil || len(rs) != 1 || rs[0].Who != "w0" || rs[0].After != 1 {
 			t.Errorf("%+v %v", rs, err)
 		}
@@ -279,10 +278,39 @@ func TestAResumeAfterLossMayBreakOffAnywhere(t *testing.T) {
 					}
 					w.agree(t, parked)
 					w.kept(t)
+					once := map[scan.PackID]int{}
+					for _, f := range w.fold().facts {
+						for _, p := range f.Packs {
+							if once[p.K]++; f.Kind == ledger.Park && once[p.K] > 1 && p.Reason == scan.LedgerLoss {
+								t.Errorf("pack %s is parked again", p.K)
+							}
+						}
+					}
 				})
 			})
 		}
 	}
+}
+
+// TestAHeadFileThatKnowsMoreIsALossToo: all that an embedded store leaves behind.
+func TestAHeadFileThatKnowsMoreIsALossToo(t *testing.T) {
+	line(t, func(w *world) {
+		ctx := context.Background()
+		w.appendRaw(&ledger.Record{})
+		if err := w.store.SaveHead(acc, ledger.Head{Seq: 3, Hash: strings.Repeat("0", 64)}); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := Resume(ctx, w.resumer(), anna); !errors.Is(err, ErrLedgerLost) {
+			t.Errorf("a plain resume: %v", err)
+		}
+		loss, err := ResumeAfterLoss(ctx, w.resumer(), anna)
+		if err != nil || !loss.File || loss.Lost || loss.Seq != 2 {
+			t.Errorf("%+v %v", loss, err)
+		}
+		if _, has, err := w.store.LoadHead(acc); has || err != nil {
+			t.Errorf("the head file is still there: %v", err)
+		}
+	})
 }
 
 func TestWithoutAWitnessNothingIsDeliveredAgain(t *testing.T) {
