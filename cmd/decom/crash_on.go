@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // crashStep ends or stops the process by a signal to itself the n-th time that it comes
@@ -38,5 +39,6 @@ func atStep(variable string, sig syscall.Signal) func(step string) {
 		if sig == syscall.SIGKILL {
 			select {} // the signal is on its way
 		}
+		time.Sleep(100 * time.Millisecond) // the stop is on its way; the step comes after it
 	}
 }

@@ -35,6 +35,7 @@ func discardLog() *log.Logger { return log.New(io.Discard, "", 0) }
 type decomRun struct {
 	t     *testing.T
 	name  string
+	env   string // one variable beside HOME and PATH
 	cmd   *exec.Cmd
 	logs  string // file
 	addr  string // of its web server
@@ -70,30 +71,36 @@ func (l *line) startCrash(where string) *decomRun {
 	return r
 }
 
-// launch starts a child and returns at once.
 func (l *line) launch(exe, env string) *decomRun {
-	t := l.t
-	t.Helper()
-	l.kids++
-	r := &decomRun{t: t, name: fmt.Sprintf("%s-process%d", l.account, l.kids), ended: make(chan struct{})}
+	l.t.Helper()
+	r, err := l.launchAs(exe, env)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return r
+}
+
+// launchAs starts a child and returns at once. Any goroutine may call it.
+func (l *line) launchAs(exe, env string) (*decomRun, error) {
+	r := &decomRun{t: l.t, name: fmt.Sprintf("%s-process%d", l.account, l.kids.Add(1)), env: env, ended: make(chan struct{})}
 	r.logs = filepath.Join(l.dir, r.name+".log")
 	f, err := os.Create(r.logs)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	defer f.Close() // the child has its own copy
 	r.cmd = exec.Command(exe, "run", "--config", l.config())
 	r.cmd.Env = []string{"HOME=" + l.dir, "PATH=" + os.Getenv("PATH"), env}
 	r.cmd.Dir, r.cmd.Stdout, r.cmd.Stderr = l.dir, f, f
 	if err := r.cmd.Start(); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	go func() { // ends with the process, which the clean-up kills
 		r.err = r.cmd.Wait()
 		close(r.ended)
 	}()
-	t.Cleanup(r.cleanup)
-	return r
+	l.t.Cleanup(r.cleanup)
+	return r, nil
 }
 
 func (r *decomRun) cleanup() {

@@ -74,7 +74,7 @@ type line struct {
 	sim     *sim.Sim
 	nmvs    *nmvsServer
 	conn    *queue.Conn
-	kids    int
+	kids    atomic.Int32
 	want    map[string]sentScan // by event id
 }
 
