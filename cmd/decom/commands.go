@@ -13,6 +13,7 @@ func commands() []func(*app) *cobra.Command {
 		newSetupCommand,
 		newStatusCommand,
 		newPackCommand,
+		newResumeCommand,
 		newExplainCommand,
 		newConfigCommand,
 	}
