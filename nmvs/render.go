@@ -3,6 +3,7 @@ package nmvs
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
@@ -45,6 +46,7 @@ func (c *Client) render(b []byte, call *Call, op Operation, s secrets) ([]byte, 
 	if err := c.check(call, op); err != nil {
 		return b, err
 	}
+	b = slices.Grow(b, renderedSize(call))
 	b = append(b, `<soap:Envelope xmlns:soap="`...)
 	b = append(b, nsEnvelope...)
 	b = append(b, `" xmlns:m="`...)
@@ -63,6 +65,16 @@ func (c *Client) render(b []byte, call *Call, op Operation, s secrets) ([]byte, 
 	b = append(b, "</m:"...)
 	b = append(b, op.Code...)
 	return append(b, "Request></soap:Body></soap:Envelope>"...), nil
+}
+
+// renderedSize is about what a request takes: growing step by step would leave twice the
+// bytes of a large bulk to the collector.
+func renderedSize(call *Call) int {
+	per := 48 // a pack of a plain bulk
+	if call.Service == Mixed {
+		per = 440
+	}
+	return 1024 + per*len(call.Packs)
 }
 
 func (c *Client) appendHeader(b []byte, call *Call, s secrets) []byte {

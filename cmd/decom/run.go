@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
@@ -35,6 +36,9 @@ func (a *app) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if a.getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryGoal)
+	}
 	log := newLogger(a.stderr, c.Log)
 	p, err := startProcess(ctx, c, log)
 	if err != nil {
@@ -43,6 +47,10 @@ func (a *app) run(ctx context.Context) error {
 	defer p.close()
 	return p.serve(ctx)
 }
+
+// memoryGoal is what the collector aims at: a large bulk's garbage need not pile up to
+// twice its size. It is no bound; GOMEMLIMIT overrides it.
+const memoryGoal = 128 << 20
 
 // process is one running `decom run`: its connections, and a unit for each account.
 type process struct {
