@@ -170,6 +170,9 @@ func (w *world) hold() {
 	defer w.reg.mu.Unlock()
 	for serial, p := range w.reg.packs {
 		s := f.states[w.packOf(serial).ID()]
+		if p.taken {
+			continue // we may hold it for ours: our undo was executed in doubt and refused afterwards
+		}
 		inactive := len(p.reasons) > 0
 		if s.Phase == ledger.Inactive && !p.ours {
 			w.t.Errorf("OURS: pack %s is ours on the ledger, in truth %+v", serial, *p)

@@ -60,7 +60,8 @@ type truth struct {
 	reasons []string // empty: active
 	by      string   // ClientTrxId of our change
 	ours    bool
-	code    string // refused always with that code
+	undone  bool // we undid a change of ours once
+	taken   bool // after that, a stranger decommissioned it
 }
 
 func newRegistry(t testing.TB, w *world) *registry {
@@ -99,7 +100,7 @@ func (r *registry) foreign(serial string, reasons ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if p := r.pack(serial); len(p.reasons) == 0 {
-		p.reasons = reasons
+		p.reasons, p.taken = reasons, p.undone
 	}
 }
 
@@ -283,14 +284,14 @@ func (r *registry) execute(call nmvs.Call) (nmvs.Answer, error) {
 	serial := call.Packs[0].Serial
 	p := r.pack(serial)
 	want := nmvs.WantedReason(call.Op)
-	code := p.code
+	code := ""
 	switch {
 	case call.Op.IsRead():
-	case code != "":
-		r.w.holdOpen("executed", call)
 	case call.Op.IsUndo():
 		r.w.holdOpen("executed", call)
 		switch {
+		case p.taken: // the table of section 5 releases an undo that was executed, if a stranger acts then: the reference stops it
+			code = "NMVS_FE_TX_01"
 		case !p.ours || !slices.Contains(p.reasons, want):
 			r.t.Errorf("UNDO: %s reaches pack %s, which is not inactive by us: %v", call.C, serial, p.reasons)
 			code = "NMVS_NC_PCK_06"
@@ -298,7 +299,7 @@ func (r *registry) execute(call nmvs.Call) (nmvs.Answer, error) {
 			r.t.Errorf("undo %s cites %s, the change was %s", call.C, call.Packs[0].RefC, p.by)
 			code = "NMVS_FE_TX_01"
 		default:
-			p.reasons, p.ours, p.by = nil, false, ""
+			p.reasons, p.ours, p.by, p.undone = nil, false, "", true
 		}
 	case len(p.reasons) > 0:
 		r.w.holdOpen("executed", call)
