@@ -8,13 +8,12 @@ import (
 )
 
 // express is the lane of people at scanners while a backlog is worked off: their scans
-// are seen as they are published, and keep one slot and one token. What goes this way
-// is delivered by Fetch later and then found on the ledger. Owned by the loop but for
-// live, which the watcher fills.
+// are seen as they are published, keep one slot, and take the next token before
+// anything else does. What goes this way is delivered by Fetch later and then found on
+// the ledger. Owned by the loop but for live, which the watcher fills.
 type express struct {
-	live  chan queue.Delivery
-	stop  context.CancelFunc // nil while nobody watches
-	token int                // of the single service, kept for the next scan: 0 or 1
+	live chan queue.Delivery
+	stop context.CancelFunc // nil while nobody watches
 }
 
 // expressWaiting is how many live scans may wait for the loop; more is no person at
@@ -44,34 +43,30 @@ func (l *loop) watch(ctx context.Context) {
 	case x.stop != nil && behind == 0 && !l.fetching:
 		x.stop()
 		x.stop, x.live = nil, nil
-		l.deps.Limiter.Return(nmvs.Single.String(), x.token)
-		x.token = 0
 	}
 }
 
-// watched is the channel of live scans while one of them could be sent, else nil.
+// watched is the channel of live scans while one more of them could be sent, else nil.
+// No token is kept for them: it would leave as a burst beside the regular ones, which
+// NMVS counts.
 func (l *loop) watched() <-chan queue.Delivery {
-	x := &l.express
-	if x.stop == nil || l.free() <= 0 || l.latched.Load() || l.draining.Load() || l.deps.NMVS.Admit(nmvs.Single) <= 0 {
+	if l.express.stop == nil || l.latched.Load() || l.draining.Load() || l.deps.NMVS.Admit(nmvs.Single) <= 0 {
 		return nil
 	}
-	if x.token == 0 {
-		x.token = l.deps.Limiter.TryTake(nmvs.Single.String(), 1)
+	ahead := 0
+	for ahead < len(l.items) && queue.IsWatched(l.items[ahead].Delivery) {
+		ahead++
 	}
-	if x.token == 0 {
+	if ahead >= min(l.free(), l.lanes.tokens) {
 		return nil
 	}
-	return x.live
+	return l.express.live
 }
 
 // takeLive puts a live scan before all others. One that cannot be read is left to Fetch:
 // nothing on the ledger would tell its second delivery from a second scan.
 func (l *loop) takeLive(d queue.Delivery) {
-	it := readItem(d)
-	if it.rejected != nil {
-		return
+	if it := readItem(d); it.rejected == nil {
+		l.items = append([]item{it}, l.items...)
 	}
-	l.lanes.tokens += l.express.token
-	l.express.token = 0
-	l.items = append([]item{it}, l.items...)
 }

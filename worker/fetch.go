@@ -30,6 +30,9 @@ type batch struct {
 // that it keeps are missed by other work.
 const idleFetch = time.Second
 
+// staleTokens is how long tokens in hand may wait for a scan before they go back.
+const staleTokens = 50 * time.Millisecond
+
 // fetchLoop takes tokens first and scans second, so that no opened pack ever waits
 // for either (protocol.md section 3 S0). It answers every ask exactly once until asks
 // is closed.
@@ -64,8 +67,16 @@ func (a *Account) fetch(ctx context.Context, q ask) batch {
 		}
 		return b
 	}
+	began := time.Now()
 	ds, err := a.deps.Scans.Fetch(pull, n, a.cfg.Linger, min(a.deps.Rank(), 9))
 	b.deliveries = ds
+	if b.tokens > 0 && time.Since(began) > staleTokens {
+		// Tokens that waited here did not fill the bucket meanwhile: used beside what
+		// gathered in it they would be a burst that NMVS counts.
+		held := b.tokens
+		a.deps.Limiter.Return(single, held)
+		b.tokens = a.deps.Limiter.TryTake(single, held)
+	}
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
 		a.trouble("scans", err)
 		<-pull.Done()

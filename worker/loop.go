@@ -235,10 +235,6 @@ func (l *loop) take(b batch) {
 	l.lanes.backlog = 0
 	if n := len(b.deliveries); n > 0 {
 		l.lanes.backlog = b.deliveries[n-1].Backlog()
-	} else if spare := l.lanes.tokens - 1; spare > 0 {
-		// Tokens gathered while nothing came would leave as a burst that NMVS counts.
-		l.deps.Limiter.Return(nmvs.Single.String(), spare)
-		l.lanes.tokens = 1
 	}
 	for _, d := range b.deliveries {
 		l.items = append(l.items, readItem(d))

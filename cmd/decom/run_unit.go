@@ -49,7 +49,7 @@ func (p *process) newUnit(a *Account) (*unit, error) {
 	if err != nil {
 		return nil, exitWith(exitConfig, err)
 	}
-	if u.limiter, err = ratelimit.New(ratelimit.Config{Limits: rates}); err != nil {
+	if u.limiter, err = ratelimit.New(ratelimit.Config{Limits: rates, Burst: burst}); err != nil {
 		return nil, exitWith(exitConfig, err)
 	}
 	u.breaker, err = nmvs.NewBreaker(u.client, nmvs.BreakerConfig{
@@ -94,6 +94,10 @@ func (p *process) workerConfig(a *Account) worker.Config {
 		BulkInFlight: a.Limits.Bulks, PollFirst: s.TPoll, Skew: s.Skew,
 	}
 }
+
+// burst is how much time's worth of calls may gather while nothing is sent. NMVS's window
+// is not known: a second's limit must not be passed by what gathered before it.
+const burst = 100 * time.Millisecond
 
 // bulkFrom is the backlog from which on a bulk is the faster way: as many packs as
 // single calls could send while one bulk is submitted and fetched, two calls of the
