@@ -102,5 +102,5 @@ func (p *faultPlan) expect(sc *scenario) {
 			rest = append(rest, s)
 		}
 	}
-	sc.scans = append(early, rest...)
+	sc.scans = slices.Concat(rest[:sc.opening], early, rest[sc.opening:])
 }

@@ -22,7 +22,7 @@ func inactiveElsewhere(account int, reason string) func(*builder) []demoScan {
 }
 
 // otherAccount: the clinic scans a pack that the hospital decommissioned. Early, so that
-// it stands before any crash: what holds the accounts apart is advice that a
+// it is over before any crash: what holds the accounts apart is advice that a
 // crash of an embedded store loses (protocol.md section 6).
 func (b *builder) otherAccount() []demoScan {
 	p := b.sound(b.pack())

@@ -90,7 +90,7 @@ func (r *robots) due(sc *scenario, next *int, n int) (batch []*demoScan, done bo
 		batch = append(batch, r.ready[0])
 		r.ready = r.ready[1:]
 	}
-	for len(batch) < n && *next < len(sc.scans) {
+	for len(batch) < n && *next < len(sc.scans) && (*next < sc.opening || r.opened(sc)) {
 		s := &sc.scans[*next]
 		*next++
 		switch {
@@ -103,6 +103,16 @@ func (r *robots) due(sc *scenario, next *int, n int) (batch []*demoScan, done bo
 		}
 	}
 	return batch, r.left == 0
+}
+
+// opened says that the opening scans have their outcomes. mu is held.
+func (r *robots) opened(sc *scenario) bool {
+	for i := range sc.scans[:sc.opening] {
+		if !r.seen[sc.scans[i].id] {
+			return false
+		}
+	}
+	return true
 }
 
 func (r *robots) publish(ctx context.Context, batch []*demoScan) error {

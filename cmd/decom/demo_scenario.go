@@ -68,6 +68,7 @@ type scenario struct {
 	stock    []sim.Stock
 	scans    []demoScan
 	clean    map[sim.Key]bool // packs that must never raise an alert
+	opening  int              // scans[:opening] have their outcomes before any other is published
 	packs    int
 	plain    []sim.Key // packs that are supplied once, undisturbed: faults go there
 }
@@ -127,16 +128,16 @@ func (b *builder) chain(kind string, build func(*builder) []demoScan) {
 	b.chains = append(b.chains, scans)
 }
 
-// lay puts the chains into the order of publishing: the early ones among the first
-// tenth, the others anywhere. A scan that waits for nothing follows its forerunner.
+// lay puts the chains into the order of publishing: the early ones first, the others
+// anywhere. A scan that waits for nothing follows its forerunner.
 func (b *builder) lay() {
 	rest := b.chains[b.early:]
 	b.rng.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
-	tenth := min(len(rest), len(b.chains)/10)
-	first := slices.Concat(b.chains[:b.early], rest[:tenth])
-	b.rng.Shuffle(len(first), func(i, j int) { first[i], first[j] = first[j], first[i] })
-	for _, c := range slices.Concat(first, rest[tenth:]) {
+	for i, c := range b.chains {
 		b.sc.scans = append(b.sc.scans, c...)
+		if i < b.early {
+			b.sc.opening = len(b.sc.scans)
+		}
 	}
 }
 
