@@ -14,6 +14,7 @@ func commands() []func(*app) *cobra.Command {
 		newStatusCommand,
 		newPackCommand,
 		newResumeCommand,
+		newReviewCommand,
 		newExplainCommand,
 		newConfigCommand,
 	}

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"decom/worker"
+	"decom/worker/ledger"
+	"decom/worker/scan"
+)
+
+// reviewTool signs the records of this command.
+const reviewTool = "decom review"
+
+func newReviewCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "review",
+		Short: a.text("Ce qui attend une personne : alertes, boîtes sans réponse, scans rejetés", "What waits for a person: alerts, unresolved packs, rejected scans"),
+		Long: `A pack that NMVS raised an alert for, or whose fate the rules cannot establish, is put aside: no
+scan sends it any more until a person says what it is. Every action asks who and why, and is
+written to the ledger; running workers take it from there.
+
+PACK is the name that "review ls" prints, the raw scan, or a product code and a serial. A name
+that begins with "-" goes after "--".`,
+		Args: groupArgs,
+		RunE: groupArgs,
+	}
+	c.AddCommand(newReviewLs(a), newReviewShow(a), newReviewResolve(a), newReviewRetry(a))
+	return c
+}
+
+func newReviewShow(a *app) *cobra.Command {
+	var account string
+	c := &cobra.Command{
+		Use:   "show PACK|SCAN|CODE [SERIAL]",
+		Short: a.text("L'histoire d'une boîte, et ce qui peut être fait", "One pack's history, and what may be done"),
+		Args:  cobra.RangeArgs(1, 2),
+		RunE:  func(c *cobra.Command, args []string) error { return a.reviewShow(c.Context(), args, account) },
+	}
+	c.Flags().StringVar(&account, "account", "", "only this account's ledger")
+	return c
+}
+
+// statement is a command line that states something about a pack.
+type statement struct {
+	personFlags
+	account string
+	fact    func(*reviewCase) (ledger.FactPack, error)
+}
+
+func newReviewResolve(a *app) *cobra.Command {
+	var s statement
+	var as, op string
+	c := &cobra.Command{
+		Use:   "resolve PACK|SCAN|CODE [SERIAL]",
+		Short: a.text("Dire ce qu'est une boîte mise de côté", "State what a pack put aside is"),
+		Long: `--as inactive: it is inactive at NMVS, and it was us (--op: how, if not as was asked).
+--as active: NMVS shows it active; a new scan sends it.
+--as quarantined: it stays put aside for good and is not listed any more.`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(c *cobra.Command, args []string) error {
+			how := scan.Op(0)
+			if op != "" {
+				var err error
+				if how, err = scan.ParseOp(op); err != nil {
+					return usagef("--op: %s", err)
+				}
+			}
+			s.fact = func(rc *reviewCase) (ledger.FactPack, error) { return rc.resolution(as, how) }
+			return a.reviewState(c.Context(), args, s)
+		},
+	}
+	c.Flags().StringVar(&as, "as", "", "`inactive|active|quarantined`")
+	c.Flags().StringVar(&op, "op", "", "with --as inactive: the `operation` that made it so; default: the one asked for")
+	s.flags(c)
+	return c
+}
+
+func newReviewRetry(a *app) *cobra.Command {
+	var s statement
+	seen := false
+	c := &cobra.Command{
+		Use:   "retry PACK|SCAN|CODE [SERIAL]",
+		Short: a.text("Permettre qu'un nouveau scan renvoie la boîte", "Let a new scan send the pack again"),
+		Long: `Refused when NMVS said last that the pack is inactive. When the ledger does not know what NMVS
+says, somebody must have seen the pack active there: --seen-active.`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(c *cobra.Command, args []string) error {
+			s.fact = func(rc *reviewCase) (ledger.FactPack, error) { return rc.retry(seen) }
+			return a.reviewState(c.Context(), args, s)
+		},
+	}
+	c.Flags().BoolVar(&seen, "seen-active", false, "somebody has seen the pack active at NMVS")
+	s.flags(c)
+	return c
+}
+
+func (s *statement) flags(c *cobra.Command) {
+	s.add(c)
+	c.Flags().StringVar(&s.account, "account", "", "the account, where several have put the pack aside")
+}
+
+var packNamePattern = regexp.MustCompile(`^[A-Za-z0-9_-]{16}$`)
+
+// reviewName finds the pack meant: by the name that ls prints, or as decom pack does.
+func reviewName(args []string) (scan.PackID, error) {
+	if len(args) == 1 && packNamePattern.MatchString(args[0]) {
+		return scan.PackID(args[0]), nil
+	}
+	k, _, err := packName(args, time.Now())
+	return k, err
+}
+
+func (a *app) reviewShow(ctx context.Context, args []string, only string) error {
+	k, err := reviewName(args)
+	if err != nil {
+		return err
+	}
+	d, err := a.openDesk(ctx)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	accounts, err := d.accounts(only)
+	if err != nil {
+		return err
+	}
+	known := false
+	for _, account := range accounts {
+		x := newCaseReader(d.conn.Ledger(account), account, map[scan.PackID]bool{k: true})
+		if err := x.read(ctx); err != nil {
+			return fmt.Errorf("ledger of %s: %w", account, err)
+		}
+		c := x.cases[k]
+		if c == nil {
+			continue
+		}
+		known = true
+		a.sayf("boîte %s, produit %s, compte %s : %s", "pack %s, product %s, account %s: %s", k, c.Pack.Code(), account, c.State.Phase)
+		err := history(ctx, d.conn.Ledger(account), account, k, func(e packEvent) error { a.printPackEvent(e); return nil })
+		if err != nil {
+			return fmt.Errorf("ledger of %s: %w", account, err)
+		}
+		if c.State.Phase == ledger.Parked {
+			a.say(scan.Message(c.Op, c.Answer.Result, c.Answer.Reason))
+		}
+		for _, t := range c.advice() {
+			fmt.Fprintln(a.stdout, "- "+a.lang.of(t))
+		}
+	}
+	if !known {
+		return fmt.Errorf("the ledger knows nothing of pack %s", k)
+	}
+	return nil
+}
+
+// reviewState writes a person's statement about one pack.
+func (a *app) reviewState(ctx context.Context, args []string, s statement) error {
+	k, err := reviewName(args)
+	if err != nil {
+		return err
+	}
+	d, err := a.openDesk(ctx)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	account, x, err := d.caseOf(ctx, k, s.account)
+	if err != nil {
+		return err
+	}
+	if _, err := s.fact(x.cases[k]); err != nil { // before somebody is asked for a name
+		return err
+	}
+	person, err := a.person(s.personFlags)
+	if err != nil {
+		return err
+	}
+	if err := d.intact(ctx, account); err != nil {
+		return err
+	}
+	seq, err := worker.AppendFact(ctx, d.conn.Ledger(account), account, reviewTool, func(ctx context.Context, _ ledger.Head) (ledger.Fact, error) {
+		if err := x.read(ctx); err != nil { // the pack may have moved meanwhile
+			return ledger.Fact{}, err
+		}
+		p, err := s.fact(x.cases[k])
+		p.K = k
+		return ledger.Fact{Kind: ledger.Review, Who: person.Who, Why: person.Why, Packs: []ledger.FactPack{p}}, err
+	})
+	if err != nil {
+		return err
+	}
+	if err := x.read(ctx); err != nil {
+		return err
+	}
+	a.sayf("boîte %s, compte %s : %s (enregistrement %d du registre)", "pack %s, account %s: %s (ledger record %d)", k, account, x.cases[k].State.Phase, seq)
+	return nil
+}
+
+// caseOf finds the account that has put the pack aside, and reads its ledger.
+func (d *desk) caseOf(ctx context.Context, k scan.PackID, only string) (string, *caseReader, error) {
+	accounts, err := d.accounts(only)
+	if err != nil {
+		return "", nil, err
+	}
+	var account string
+	var found *caseReader
+	known := ""
+	for _, name := range accounts {
+		x := newCaseReader(d.conn.Ledger(name), name, map[scan.PackID]bool{k: true})
+		if err := x.read(ctx); err != nil {
+			return "", nil, fmt.Errorf("ledger of %s: %w", name, err)
+		}
+		c := x.cases[k]
+		switch {
+		case c == nil:
+		case c.State.Phase != ledger.Parked:
+			known = fmt.Sprintf("; for account %s it is %s", name, c.State.Phase)
+		case found != nil:
+			return "", nil, usagef("accounts %s and %s have both put the pack aside: give --account", account, name)
+		default:
+			account, found = name, x
+		}
+	}
+	if found == nil {
+		return "", nil, fmt.Errorf("pack %s does not wait for a person%s", k, known)
+	}
+	return account, found, nil
+}
