@@ -35,7 +35,7 @@ func discardLog() *log.Logger { return log.New(io.Discard, "", 0) }
 type decomRun struct {
 	t     *testing.T
 	name  string
-	env   string // one variable beside HOME and PATH
+	env   []string // beside HOME and PATH
 	cmd   *exec.Cmd
 	logs  string // file
 	addr  string // of its web server
@@ -71,9 +71,9 @@ func (l *line) startCrash(where string) *decomRun {
 	return r
 }
 
-func (l *line) launch(exe, env string) *decomRun {
+func (l *line) launch(exe string, env ...string) *decomRun {
 	l.t.Helper()
-	r, err := l.launchAs(exe, env)
+	r, err := l.launchAs(exe, env...)
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func (l *line) launch(exe, env string) *decomRun {
 }
 
 // launchAs starts a child and returns at once. Any goroutine may call it.
-func (l *line) launchAs(exe, env string) (*decomRun, error) {
+func (l *line) launchAs(exe string, env ...string) (*decomRun, error) {
 	r := &decomRun{t: l.t, name: fmt.Sprintf("%s-process%d", l.account, l.kids.Add(1)), env: env, ended: make(chan struct{})}
 	r.logs = filepath.Join(l.dir, r.name+".log")
 	f, err := os.Create(r.logs)
@@ -90,7 +90,7 @@ func (l *line) launchAs(exe, env string) (*decomRun, error) {
 	}
 	defer f.Close() // the child has its own copy
 	r.cmd = exec.Command(exe, "run", "--config", l.config())
-	r.cmd.Env = []string{"HOME=" + l.dir, "PATH=" + os.Getenv("PATH"), env}
+	r.cmd.Env = append([]string{"HOME=" + l.dir, "PATH=" + os.Getenv("PATH")}, env...)
 	r.cmd.Dir, r.cmd.Stdout, r.cmd.Stderr = l.dir, f, f
 	if err := r.cmd.Start(); err != nil {
 		return nil, err

@@ -112,7 +112,7 @@ func TestTwoProcessesKilledAtAnyTimeLoseNothingAndSendNothingTwice(t *testing.T)
 // restart starts a process in the place of a dead one. Unlike start it may be called
 // beside the test's goroutine: it ends nothing and waits for nothing.
 func (l *line) restart(dead *decomRun) *decomRun {
-	r, err := l.launchAs(dead.cmd.Path, dead.env)
+	r, err := l.launchAs(dead.cmd.Path, dead.env...)
 	if err != nil {
 		l.t.Error(err)
 		return dead
