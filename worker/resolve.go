@@ -217,8 +217,11 @@ func conclude(att *ledger.Attempt, i int, f nmvs.Finding, s ledger.State, settle
 		}
 		return is(scan.Alert, scan.AlreadyInactive)
 	}
-	if f.Class == nmvs.Data {
+	switch f.Class {
+	case nmvs.Data:
 		return is(scan.Alert, f.Reason)
+	case nmvs.Rule: // this login may not ask: nothing was learned
+		return is(scan.Unresolved, scan.NoAnswer)
 	}
 	return is(scan.Alert, scan.UnknownPack)
 }

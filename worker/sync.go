@@ -9,6 +9,7 @@ import (
 	"decom/queue"
 	"decom/worker/ledger"
 	"decom/worker/packstate"
+	"decom/worker/scan"
 )
 
 // Why an account halts by itself (protocol.md sections 2.3 and 9).
@@ -71,7 +72,7 @@ func (l *loop) synchronise(work context.Context) error {
 }
 
 // errAhead says that Redis holds a newer head than the ledger's last record.
-var errAhead = errors.New("Redis is ahead of the ledger")
+var errAhead = errors.New("the ledger is behind Redis")
 
 func sleep(ctx context.Context, d time.Duration) bool {
 	select {
@@ -250,6 +251,27 @@ func (p *projector) flush(ctx context.Context) error {
 		return err
 	}
 	p.redis, p.recs, p.parts, p.packs = next, nil, nil, 0
+	return p.own(ctx, states)
+}
+
+// own claims the projected packs that this account holds: a Redis that lost who holds
+// which pack would let another account send one of ours (protocol.md section 6).
+func (p *projector) own(ctx context.Context, states ledger.States) error {
+	if p.deps.Owners == nil {
+		return nil
+	}
+	var ks []scan.PackID
+	for k, s := range states {
+		if s.Phase != ledger.Free {
+			ks = append(ks, k)
+		}
+	}
+	if len(ks) == 0 {
+		return nil
+	}
+	if _, err := p.deps.Owners.Own(ctx, p.cfg.Account, ks); err != nil {
+		return fmt.Errorf("owners: %w", err)
+	}
 	return nil
 }
 
