@@ -51,12 +51,13 @@ func bulkOf(t testing.TB, n int) (Call, string) {
 	t.Helper()
 	call := with(pollB, func(c *Call) { c.Packs = manyPacks(n) })
 	ok := golden(t, "g188.result.reply", 5)
-	from, to := strings.Index(ok, "<ns1:Pack "), strings.Index(ok, "</ns1:Packs>")
+	before, _, _ := strings.Cut(ok, "<ns1:Pack ")
+	to := strings.Index(ok, "</ns1:Packs>")
 	var s strings.Builder
 	for i := range n {
 		fmt.Fprintf(&s, `<ns1:Pack ns1:sn="SN%012d" ns1:state="INACTIVE"><ns1:Reason>SUPPLIED</ns1:Reason><ns1:ReturnCode ns1:code="NMVS_SUCCESS"/></ns1:Pack>`, i)
 	}
-	return call, ok[:from] + s.String() + ok[to:]
+	return call, before + s.String() + ok[to:]
 }
 
 func TestALargeBulkResultIsReadWhole(t *testing.T) {

@@ -2,6 +2,7 @@ package nmvs
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"decom/worker/scan"
@@ -203,10 +204,5 @@ func aboutState(code string) bool {
 }
 
 func has(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(list, s)
 }

@@ -76,7 +76,7 @@ func TestEveryCodeHasTheClassOfTheProtocol(t *testing.T) {
 	supply := operation(t, "G120")
 	seen := map[string]bool{}
 	for _, w := range wantCodes {
-		for _, name := range strings.Fields(w.codes) {
+		for name := range strings.FieldsSeq(w.codes) {
 			code := prefix + name
 			if seen[code] {
 				t.Errorf("%s is listed twice in the test", code)

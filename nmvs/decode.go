@@ -50,7 +50,6 @@ type reply struct {
 type replyCode struct {
 	given      bool
 	code, desc string
-	alertID    string
 }
 
 type replyProduct struct {

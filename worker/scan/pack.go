@@ -160,7 +160,7 @@ func digits(s string) bool {
 // Specifications, figure 7.11-1).
 var cset82 = func() (t [256]bool) {
 	const all = "!\"%&'()*+,-./0123456789:;<=>?ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
-	for i := 0; i < len(all); i++ {
+	for i := range len(all) {
 		t[all[i]] = true
 	}
 	return t
