@@ -26,6 +26,7 @@ type draft struct {
 	dueDone int // due packs opened or withdrawn
 
 	busy  map[scan.PackID]bool // packs that stand in the record
+	known map[scan.PackID]bool // packs that were looked at: of the others, nothing may be decided
 	packs int
 	bytes int  // estimate of the record's size so far
 	room  room // attempts that have a slot and a token
@@ -45,7 +46,7 @@ func (d *draft) empty() bool { return len(d.rec.Note)+len(d.rec.Open)+len(d.rec.
 // claimPack reserves the pack's one place in the record, for an entry with so many bytes
 // of foreign text. false: the next record.
 func (d *draft) claimPack(k scan.PackID, text int) bool {
-	if d.busy[k] || !d.fits(text) {
+	if d.busy[k] || !d.known[k] || !d.fits(text) {
 		return false
 	}
 	d.busy[k] = true
@@ -68,8 +69,12 @@ func (d *draft) fits(text int) bool {
 }
 
 // draft is S3: one record from all that was gathered, one entry per pack.
-func (l *loop) draft(work context.Context, states ledger.States, due []duePack) (*draft, error) {
-	d := &draft{busy: map[scan.PackID]bool{}}
+// ks are the packs that states speaks of; one that is not in states was never heard of.
+func (l *loop) draft(work context.Context, ks []scan.PackID, states ledger.States, due []duePack) (*draft, error) {
+	d := &draft{busy: map[scan.PackID]bool{}, known: make(map[scan.PackID]bool, len(ks))}
+	for _, k := range ks {
+		d.known[k] = true
+	}
 	d.room = l.capacity(len(l.items) + len(due))
 	d.room.singles = min(d.room.singles, l.lanes.tokens)
 	r := rules{now: time.Now(), skew: l.cfg.Skew, undoFor: undoWindow, probeHold: l.cfg.THoldSingle}
@@ -198,7 +203,7 @@ func (l *loop) draftItem(d *draft, it *item, states ledger.States, r rules) (ope
 	}
 	k := it.p.ID()
 	text := len(it.e.Ref) + len(it.e.Operator)
-	if d.busy[k] {
+	if d.busy[k] || !d.known[k] {
 		d.carry = append(d.carry, *it) // its pack's word comes first
 		return opening{}, false
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	seeds    = flag.Uint64("seeds", 100, "random schedules to run")
+	seeds    = flag.Uint64("seeds", 50, "random schedules to run")
 	fromSeed = flag.Uint64("seed", 1, "the first of them")
 )
 

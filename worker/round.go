@@ -23,11 +23,12 @@ func (l *loop) round(work context.Context) error {
 		return err
 	}
 	for !l.latched.Load() && len(l.items)+len(l.claims)+len(due) > 0 {
-		states, err := l.view(work, l.keys(due)) // S2
+		ks := l.keys(due)
+		states, err := l.view(work, ks) // S2
 		if err != nil || l.latched.Load() {
 			return err
 		}
-		d, err := l.draft(work, states, due) // S3
+		d, err := l.draft(work, ks, states, due) // S3
 		if err != nil {
 			return err
 		}
