@@ -89,7 +89,7 @@ func TestAVerifyConcludesByTheTable(t *testing.T) {
 		{"data mismatch, undo", undo, nil, 0, E4, data, ledger.Result, scan.Alert, scan.UnknownSerial},
 		{"UNKNOWN", supply, nil, 0, E4, found("UNKNOWN"), ledger.Result, scan.Alert, scan.UnknownPack},
 		{"unknown product", supply, nil, 0, E2, nmvs.Finding{Class: nmvs.UnknownProduct, Reason: scan.UnknownProduct}, ledger.Result, scan.Alert, scan.UnknownPack},
-		{"may not ask", supply, nil, 0, E2, nmvs.Finding{Class: nmvs.Rule, Reason: scan.NotEntitled}, ledger.Result, scan.Alert, scan.UnknownPack},
+		{"may not ask", supply, nil, 0, E2, nmvs.Finding{Class: nmvs.Rule, Reason: scan.NotEntitled}, ledger.Result, scan.Unresolved, scan.NoAnswer},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			kind, a := conclude(testAttempt(t, tt.op, tt.att), 0, tt.f, ledger.State{Sends: tt.sends}, tt.settle)
