@@ -15,6 +15,7 @@ func commands() []func(*app) *cobra.Command {
 		newPackCommand,
 		newResumeCommand,
 		newReviewCommand,
+		newLedgerCommand,
 		newExplainCommand,
 		newConfigCommand,
 	}

@@ -22,15 +22,16 @@ type office struct {
 	t     *testing.T
 	conn  *queue.Conn
 	store *packstate.Store
-	args  []string // the configuration, for every command line
+	text  string   // the configuration
+	args  []string // its file, for every command line
 	head  ledger.Head
 }
 
 func newOffice(t *testing.T) *office {
 	t.Helper()
 	nats, redis := queuetest.Server(t), packstatetest.Redis(t)
-	config := write(t, t.TempDir(), "decom.yaml", "nats: {url: "+nats+"}\nredis: {url: "+redis+"}\nhttp: {listen: \"\"}\n"+minimal)
-	o := &office{t: t, args: []string{"--config", config, "--lang", "en"}}
+	o := &office{t: t, text: "nats: {url: " + nats + "}\nredis: {url: " + redis + "}\nhttp: {listen: \"\"}\n" + minimal}
+	o.args = []string{"--config", write(t, t.TempDir(), "decom.yaml", o.text), "--lang", "en"}
 	var err error
 	if o.conn, err = queue.Connect(t.Context(), queue.Config{URL: nats}); err != nil {
 		t.Fatal(err)
