@@ -107,8 +107,11 @@ type line struct {
 	since   time.Time
 	cause   error
 	lastErr error
-	ramp    int // calls in flight allowed; 0 = no limit
+	ramp    int // calls in flight allowed since it closed; 0 = no limit any more
 	flying  int
+
+	openedAt time.Time
+	relapses int // times that it opened again during the ramp
 }
 
 type change struct {
@@ -135,13 +138,19 @@ func NewBreaker(next Sender, cfg BreakerConfig) (*Breaker, error) {
 	}
 	b := &Breaker{next: next, cfg: cfg, lines: map[Service]*line{}, wake: make(chan struct{}, 1)}
 	for _, svc := range cfg.Services {
-		b.lines[svc] = &line{since: time.Now(), cb: gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-			Name:        svc.String(),
-			Timeout:     cfg.OpenFor,
-			ReadyToTrip: func(n gobreaker.Counts) bool { return int(n.ConsecutiveFailures) >= cfg.Failures },
-			IsExcluded:  func(err error) bool { return errors.Is(err, errSaysNothing) },
+		ln := &line{since: time.Now()}
+		b.lines[svc] = ln
+		ln.cb = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+			Name:    svc.String(),
+			Timeout: cfg.OpenFor,
+			ReadyToTrip: func(n gobreaker.Counts) bool {
+				// A service that answers pings and hangs on packs costs one call in doubt
+				// each time it closes: the first failure of a ramp is enough.
+				return int(n.ConsecutiveFailures) >= cfg.Failures || ln.ramp > 0 && n.ConsecutiveFailures > 0
+			},
+			IsExcluded: func(err error) bool { return errors.Is(err, errSaysNothing) },
 			// No OnStateChange: it runs under gobreaker's lock. observe compares states.
-		})}
+		})
 	}
 	return b, nil
 }
@@ -223,7 +232,7 @@ func (b *Breaker) leave(ctx context.Context, svc Service, ln *line, report func(
 		}
 		if ln.ramp > 0 {
 			if ln.ramp *= 2; ln.ramp >= b.cfg.Ramp {
-				ln.ramp = 0
+				ln.ramp, ln.relapses = 0, 0
 			}
 		}
 	}
@@ -256,7 +265,11 @@ func (b *Breaker) observe(svc Service, ln *line) gobreaker.State {
 		return s
 	}
 	if s == gobreaker.StateOpen {
-		ln.cause = ln.lastErr
+		ln.cause, ln.openedAt = ln.lastErr, time.Now()
+		if ln.ramp > 0 {
+			ln.relapses = min(ln.relapses+1, maxRelapses)
+		}
+		ln.ramp = 0
 		select {
 		case b.wake <- struct{}{}:
 		default:
@@ -268,6 +281,15 @@ func (b *Breaker) observe(svc Service, ln *line) gobreaker.State {
 	ln.state, ln.since = s, time.Now()
 	b.changes = append(b.changes, change{svc, b.status(ln)})
 	return s
+}
+
+// maxRelapses bounds the waiting of a breaker that opens again and again: 16 times
+// OpenFor.
+const maxRelapses = 4
+
+// pingAt is when a ping may try to close an open breaker: each relapse doubles the wait.
+func (b *Breaker) pingAt(ln *line) time.Time {
+	return ln.openedAt.Add(b.cfg.OpenFor << ln.relapses)
 }
 
 // stop latches the account.

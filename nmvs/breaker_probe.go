@@ -39,10 +39,7 @@ func (b *Breaker) due() (first time.Time) {
 		if b.observe(svc, ln) == gobreaker.StateClosed {
 			continue
 		}
-		at := ln.since
-		if ln.state == gobreaker.StateOpen {
-			at = at.Add(b.cfg.OpenFor)
-		}
+		at := b.pingAt(ln)
 		if first.IsZero() || at.Before(first) {
 			first = at
 		}
@@ -65,7 +62,7 @@ func (b *Breaker) probe(ctx context.Context, svc Service) {
 	ln := b.lines[svc]
 	var report func(error)
 	err := error(nil)
-	if b.observe(svc, ln) == gobreaker.StateHalfOpen {
+	if b.observe(svc, ln) == gobreaker.StateHalfOpen && !time.Now().Before(b.pingAt(ln)) {
 		report, err = ln.cb.Allow()
 	}
 	b.mu.Unlock()

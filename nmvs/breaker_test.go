@@ -398,3 +398,29 @@ func TestAServiceWithoutABreakerIsNotCalled(t *testing.T) {
 		}
 	}
 }
+
+// A ping proves little of a service that hangs on packs: each time it closes the breaker,
+// one more pack may be in doubt.
+func TestAServiceThatPingsAndHangsCostsFewCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeSender{class: InDoubt, ping: Success}
+		b := newBreaker(t, f, BreakerConfig{})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go b.Run(ctx)
+		for end := time.Now().Add(30 * time.Minute); time.Now().Before(end); time.Sleep(time.Second) {
+			if b.Admit(Single) > 0 {
+				send(t, b, 1)
+			}
+		}
+		if n := f.count(ActPacks); n > 5+8 {
+			t.Errorf("%d calls in doubt in half an hour, want the five that opened it and one for each doubled wait", n)
+		}
+		f.answer(Success)
+		time.Sleep(10 * time.Minute)
+		send(t, b, 64)
+		if got := b.Admit(Single); got != Unlimited {
+			t.Errorf("a service that is well again is let %d calls, want no limit", got)
+		}
+	})
+}
