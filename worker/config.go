@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"decom/queue"
 	"decom/worker/ledger"
 )
 
@@ -139,6 +140,13 @@ func (c Config) Validate() error {
 		bad(d > 0, "a time limit is negative")
 	}
 	return errors.Join(errs...)
+}
+
+// holdDelay is how long a scan stays away that was delivered so often without being
+// disposed of: 1 s, doubled up to HoldMax.
+func (c Config) holdDelay(d queue.Delivery) time.Duration {
+	delay := c.HoldFirst << min(max(d.Delivered()-1, 0), 16)
+	return min(max(delay, c.HoldFirst), c.HoldMax)
 }
 
 func (c Config) hold(svc ledger.Service) time.Duration {

@@ -132,6 +132,9 @@ func (l *loop) draftClaim(d *draft, c *claim, states ledger.States) {
 			later.Packs = append(later.Packs, p)
 			continue
 		}
+		if f.Kind == ledger.Result {
+			p.Answer = undoAgain(att.Packs[p.I].Op, states[p.K], p.Answer)
+		}
 		f.Packs = append(f.Packs, p)
 		if f.Kind == ledger.Result {
 			d.said = append(d.said, wordOf(att, p, states[p.K], c.found == nil))
@@ -143,6 +146,18 @@ func (l *loop) draftClaim(d *draft, c *claim, states ledger.States) {
 	if len(f.Packs) > 0 || f.Kind == ledger.Submitted || f.Kind == ledger.Resend || f.Kind == ledger.Used {
 		d.rec.Fact = append(d.rec.Fact, f)
 	}
+}
+
+// undoAgain parks a pack whose second undo is refused: the first one, whose answer was
+// lost, may have been carried out, and somebody else decommissioned the pack since.
+// What it is then, a person must say.
+func undoAgain(op scan.Op, s ledger.State, a *ledger.Answer) *ledger.Answer {
+	if !op.IsUndo() || s.Sends == 0 || a.Result != scan.Refused {
+		return a
+	}
+	b := *a
+	b.Result, b.Reason = scan.Unresolved, scan.UndoDoubtful
+	return &b
 }
 
 // wordOf is the final word on a pack. Only the answer to a change call can be an alert

@@ -28,6 +28,7 @@ type Records interface {
 	Last(ctx context.Context) (queue.Entry, bool, error)
 	Get(ctx context.Context, seq uint64) (queue.Entry, error)
 	Read(ctx context.Context, from uint64, fn func(queue.Entry) error) (uint64, error)
+	Since(ctx context.Context, t time.Time) (seq uint64, found bool, err error)
 }
 
 // PackState is the projection of ledgers in Redis (protocol.md section 2.3). It is

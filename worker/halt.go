@@ -194,6 +194,54 @@ func (l *loop) checkWitness(work context.Context) error {
 	return err
 }
 
+// recall reads the last hour of the ledger for its alerts: a build that raises them must
+// not begin to count anew with each start.
+func (l *loop) recall(work context.Context) error {
+	return l.patiently(work, "ledger", func(ctx context.Context) error {
+		seq, found, err := l.deps.Records.Since(ctx, time.Now().Add(-time.Hour))
+		if err != nil || !found {
+			return err
+		}
+		_, err = l.deps.Records.Read(ctx, seq, func(e queue.Entry) error {
+			if r, err := ledger.Decode(e.Payload, l.cfg.Account); err == nil { // else: the synchronisation halts on it
+				l.recallAlerts(e.Seq, r)
+			}
+			return nil
+		})
+		return err
+	})
+}
+
+// recallAlerts counts the alerts of a record that another process, or an earlier start,
+// wrote: the limit is the account's.
+func (l *loop) recallAlerts(seq uint64, r *ledger.Record) {
+	if seq <= l.recalled {
+		return
+	}
+	l.recalled = seq
+	at, err := time.Parse(time.RFC3339Nano, r.At)
+	if err != nil || time.Since(at) > time.Hour {
+		return
+	}
+	for i := range r.Fact {
+		f := &r.Fact[i]
+		if f.Kind == ledger.Resume {
+			l.alerts = nil // a person looked at those before
+		}
+		for _, p := range f.Packs {
+			if f.Kind == ledger.Result && p.Answer != nil && selfMade(p.Answer) {
+				l.alerts = append(l.alerts, at)
+			}
+		}
+	}
+}
+
+// selfMade says whether an answer is an alert that a fault of ours would raise: already
+// inactive, or an undo that does not fit. Only a change call raises it.
+func selfMade(a *ledger.Answer) bool {
+	return a.Called && a.Result == scan.Alert && (a.Reason == scan.AlreadyInactive || a.Reason == scan.UndoMismatch) && strings.HasPrefix(a.Code, "NMVS_NC_PCK_")
+}
+
 // brake counts an alert that may be our own fault, and halts the account at the
 // limit (protocol.md section 9): a correct worker raises none of these.
 func (l *loop) brake(work context.Context, self bool) {

@@ -59,6 +59,7 @@ type loop struct {
 	nextLook time.Time         // when an idle loop looks whether others wrote
 	hungry   bool              // a due pack or a verify found no slot or token: the next ask leaves it one
 	spared   time.Time         // when an ask last did
+	recalled uint64            // sequence up to which alerts were counted
 	alerts   []time.Time       // of the last hour, that may be our own fault
 	haltedAt string            // value of the halt key that we follow
 }
@@ -91,6 +92,9 @@ func newLoop(a *Account) *loop {
 // gather; every write to the ledger is in round.
 func (l *loop) run(ctx, work context.Context) error {
 	if err := l.checkWitness(work); err != nil {
+		return ended(ctx, err)
+	}
+	if err := l.recall(work); err != nil {
 		return ended(ctx, err)
 	}
 	if err := l.synchronise(work); err != nil {

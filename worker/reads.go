@@ -26,7 +26,7 @@ func (a *Account) verifyScan(work context.Context, it item) ending {
 	if err != nil || ans.Class == nmvs.InDoubt {
 		ctx, cancel := context.WithTimeout(work, storeTimeout)
 		defer cancel()
-		if err := it.RetryAfter(ctx, a.cfg.HoldFirst); err != nil {
+		if err := it.RetryAfter(ctx, a.cfg.holdDelay(it)); err != nil {
 			a.trouble("hold", err)
 		}
 		return ending{}

@@ -146,7 +146,7 @@ func (l *loop) commit(work context.Context, d *draft, states ledger.States) (sen
 	d.seq = next.Seq
 	l.head = next
 	l.book.Add(next.Seq, &d.rec)
-	l.bookAt = next.Seq
+	l.bookAt, l.recalled = next.Seq, next.Seq
 	idx, err := ledger.Fold(next.Seq, &d.rec, states)
 	if err != nil { // our own record: a bug, and every process would halt on it
 		l.log.Error("own record refused", "err", err)
@@ -207,8 +207,7 @@ func (l *loop) dispose(work context.Context, d *draft) {
 		}
 	}
 	for _, h := range d.holds {
-		delay := l.cfg.HoldFirst << min(max(h.Delivered()-1, 0), 16)
-		delay = min(max(delay, l.cfg.HoldFirst), l.cfg.HoldMax)
+		delay := l.cfg.holdDelay(h)
 		if err := h.RetryAfter(ctx, delay); err != nil {
 			l.trouble("hold", err)
 		}

@@ -58,7 +58,7 @@ func (l *loop) synchronise(work context.Context) error {
 			}
 			return err
 		}
-	}, errHalt(whyLost), errHalt(whyFork), errHalt(whyChain), errHalt(whyFold), errHalted)
+	}, errHalt(whyBrake), errHalt(whyLost), errHalt(whyFork), errHalt(whyChain), errHalt(whyFold), errHalted)
 	var h errHalt
 	switch {
 	case errors.As(err, &h):
@@ -118,6 +118,9 @@ func (l *loop) syncOnce(ctx context.Context) error {
 	l.believe(p.redis)
 	if p.halt != nil {
 		return l.followHalt(ctx, p.halt, p.haltSeq)
+	}
+	if len(l.alerts) >= l.cfg.AlertLimit {
+		return errHalt(whyBrake)
 	}
 	return nil
 }
@@ -183,6 +186,7 @@ func (p *projector) take(ctx context.Context, e queue.Entry) error {
 	if e.Seq > p.bookAt {
 		p.book.Add(e.Seq, r)
 		p.bookAt = e.Seq
+		p.recallAlerts(e.Seq, r)
 	}
 	if e.Seq <= p.redis.Seq {
 		return nil
