@@ -183,14 +183,7 @@ func (a *app) reviewState(ctx context.Context, args []string, s statement) error
 	if err := d.intact(ctx, account); err != nil {
 		return err
 	}
-	seq, err := worker.AppendFact(ctx, d.conn.Ledger(account), account, reviewTool, func(ctx context.Context, _ ledger.Head) (ledger.Fact, error) {
-		if err := x.read(ctx); err != nil { // the pack may have moved meanwhile
-			return ledger.Fact{}, err
-		}
-		p, err := s.fact(x.cases[k])
-		p.K = k
-		return ledger.Fact{Kind: ledger.Review, Who: person.Who, Why: person.Why, Packs: []ledger.FactPack{p}}, err
-	})
+	seq, err := s.append(ctx, x, k, person)
 	if err != nil {
 		return err
 	}
@@ -199,6 +192,19 @@ func (a *app) reviewState(ctx context.Context, args []string, s statement) error
 	}
 	a.sayf("boîte %s, compte %s : %s (enregistrement %d du registre)", "pack %s, account %s: %s (ledger record %d)", k, account, x.cases[k].State.Phase, seq)
 	return nil
+}
+
+// append writes the statement, judged against the ledger's very end: the pack may have
+// moved since x was read.
+func (s *statement) append(ctx context.Context, x *caseReader, k scan.PackID, p worker.Person) (uint64, error) {
+	return worker.AppendFact(ctx, x.records, x.account, reviewTool, func(ctx context.Context, _ ledger.Head) (ledger.Fact, error) {
+		if err := x.read(ctx); err != nil {
+			return ledger.Fact{}, err
+		}
+		fp, err := s.fact(x.cases[k])
+		fp.K = k
+		return ledger.Fact{Kind: ledger.Review, Who: p.Who, Why: p.Why, Packs: []ledger.FactPack{fp}}, err
+	})
 }
 
 // caseOf finds the account that has put the pack aside, and reads its ledger.
