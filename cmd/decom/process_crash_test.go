@@ -59,7 +59,7 @@ func crashRows() []crashRow {
 func TestProcessKilledAtEveryRowOfTheCrashTableLosesNothingAndSendsNothingTwice(t *testing.T) {
 	t.Parallel()
 	out := startOutside(t, packstatetest.RedisOptions{})
-	inTurns(t, 8, crashRows(), func(r crashRow) string { return r.name }, func(t *testing.T, r crashRow) {
+	inTurns(t, 12, crashRows(), func(r crashRow) string { return r.name }, func(t *testing.T, r crashRow) {
 		l := newLine(t, out, r.cfg)
 		first := l.startCrash("DECOM_CRASH_AT=" + r.at)
 		l.supply(l.packs(1), r.outcome)
@@ -182,7 +182,7 @@ func TestProcessSettlesAnAnswerThatWasLost(t *testing.T) {
 		{"mixed submit, broken XML with effect", mixed, "G195", sim.Fault{Kind: sim.Garbled, When: sim.After}, "done/confirmed", 1, 1},
 		{"mixed poll, answer lost", mixed, "G196", sim.Fault{Kind: sim.Reset, When: sim.After}, "done", 1, 0},
 	}
-	inTurns(t, 5, rows, func(r row) string { return r.name }, func(t *testing.T, r row) {
+	inTurns(t, 10, rows, func(r row) string { return r.name }, func(t *testing.T, r row) {
 		l := newLine(t, out, r.cfg)
 		if err := l.sim.Inject(sim.Rule{Ops: []string{r.op}, Fault: r.fault}); err != nil {
 			t.Fatal(err)

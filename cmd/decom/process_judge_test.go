@@ -130,7 +130,12 @@ func (l *line) atLeast(n int, patience time.Duration) map[string][]scan.Outcome 
 // exactly where NMVS changed the pack, nothing open or due.
 func (l *line) judge() {
 	l.t.Helper()
-	got := l.settled(30 * time.Second)
+	l.settled(30 * time.Second)
+	l.quiet()
+	got, err := l.outcomes()
+	if err != nil {
+		l.t.Fatal(err)
+	}
 	changes, open := map[sim.Key]int{}, map[sim.Key]bool{}
 	for _, id := range slices.Sorted(maps.Keys(l.want)) {
 		s := l.want[id]
@@ -170,6 +175,25 @@ func (l *line) judge() {
 		}
 	}
 	l.judgeLedger()
+}
+
+// quiet waits until the stream holds nothing that is not disposed of, and the outbox has
+// told everything: a second outcome would be there by then.
+func (l *line) quiet() {
+	l.t.Helper()
+	eventually(l.t, 30*time.Second, l.account+" comes to rest", func() error {
+		ctx, cancel := context.WithTimeout(l.t.Context(), 5*time.Second)
+		defer cancel()
+		p, err := l.conn.Scans(l.account).Pending(ctx)
+		if err != nil {
+			return err
+		}
+		n, err := l.conn.Outbox(l.account).Pending(ctx)
+		if err == nil && p.Pending+p.AckPending+n > 0 {
+			err = fmt.Errorf("%d scans wait, %d are out, %d records are not told", p.Pending, p.AckPending, n)
+		}
+		return err
+	})
 }
 
 // judgeLedger reads the whole chain, folds it and compares it with Redis and NMVS.

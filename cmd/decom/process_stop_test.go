@@ -27,8 +27,8 @@ func TestStoppedProcessLeavesNothingOpen(t *testing.T) {
 		set.Latency.Fixed = sim.Duration(300 * time.Millisecond)
 		l := newLine(t, out, lineConfig{mode: mode, sim: set})
 		r := l.start()
-		l.supply(l.packs(map[string]int{"single": 60, "mixed": 24}[mode]))
-		l.atLeast(3, 30*time.Second)
+		l.supply(l.packs(map[string]int{"single": 60, "mixed": 12}[mode]))
+		l.atLeast(2, 30*time.Second)
 		r.signal(syscall.SIGTERM)
 		if code := r.waitEnd(15 * time.Second); code != exitFine {
 			t.Errorf("exit code %d after SIGTERM", code)
@@ -113,15 +113,16 @@ func TestABulkWithoutResultIsSeenAndThenGivenToAPerson(t *testing.T) {
 		rule    *sim.Rule // nil: none
 		outcome []string  // allowed
 		must    string    // at least one
+		packs   int
 	}
 	crash := sim.Fault{Kind: sim.Crash, When: sim.After, At: 1, Then: "partial"}
 	lost := sim.Fault{Kind: sim.Reset, When: sim.After}
 	rows := []row{
-		{"mixed, never executed", "mixed", sim.BulkRules{Delay: sim.Duration(time.Hour)}, nil, []string{"unresolved/never_executed"}, "unresolved/never_executed"},
-		{"bulk, never executed", "bulk", sim.BulkRules{Delay: sim.Duration(time.Hour)}, nil, []string{"unresolved/never_executed"}, "unresolved/never_executed"},
-		{"mixed, executed, its only answer lost", "mixed", sim.BulkRules{ReadOnce: true}, &sim.Rule{Ops: []string{"G196"}, Skip: 1, Fault: lost}, []string{"done", "done/confirmed"}, "done/confirmed"},
-		{"mixed, half of it executed", "mixed", sim.BulkRules{}, &sim.Rule{Skip: 1, Fault: crash}, []string{"done", "unresolved/never_executed"}, "unresolved/never_executed"},
-		{"mixed, packs missing in the result", "mixed", sim.BulkRules{MissP: 0.7}, nil, []string{"done", "done/confirmed"}, "done/confirmed"},
+		{"mixed, never executed", "mixed", sim.BulkRules{Delay: sim.Duration(time.Hour)}, nil, []string{"unresolved/never_executed"}, "unresolved/never_executed", 1},
+		{"bulk, never executed", "bulk", sim.BulkRules{Delay: sim.Duration(time.Hour)}, nil, []string{"unresolved/never_executed"}, "unresolved/never_executed", 1},
+		{"mixed, executed, its only answer lost", "mixed", sim.BulkRules{ReadOnce: true}, &sim.Rule{Ops: []string{"G196"}, Skip: 1, Fault: lost}, []string{"done", "done/confirmed"}, "done/confirmed", 3},
+		{"mixed, half of it executed", "mixed", sim.BulkRules{}, &sim.Rule{Skip: 1, Fault: crash}, []string{"done", "unresolved/never_executed"}, "unresolved/never_executed", 3},
+		{"mixed, packs missing in the result", "mixed", sim.BulkRules{MissP: 0.7}, nil, []string{"done", "done/confirmed"}, "done/confirmed", 3},
 	}
 	inTurns(t, 5, rows, func(r row) string { return r.name }, func(t *testing.T, r row) {
 		cfg := lineConfig{mode: r.mode, tResult: 8 * time.Second}
@@ -132,7 +133,7 @@ func TestABulkWithoutResultIsSeenAndThenGivenToAPerson(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		l.supply(l.packs(3), r.outcome...)
+		l.supply(l.packs(r.packs), r.outcome...)
 		first := l.start()
 		eventually(t, 20*time.Second, "/status shows the submitted packs", func() error {
 			s, err := first.accountStatus()
