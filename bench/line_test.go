@@ -132,7 +132,7 @@ func (r *rig) publish(scans []queue.Scan) {
 
 // follow hands on every outcome as it is stored.
 func (r *rig) follow(ctx context.Context, seen chan<- outcome) {
-	err := r.conn.Outcomes(ctx, queue.OutcomeFilter{Site: "site-1", Follow: true}, func(o queue.StoredOutcome) error {
+	err := r.conn.Outcomes(ctx, queue.OutcomeFilter{Follow: true}, func(o queue.StoredOutcome) error {
 		seen <- outcome{o.EventID, o.Time}
 		return nil
 	})

@@ -72,7 +72,7 @@ func newRig(tb testing.TB, o options) *rig {
 	r.natsURL = nats.URL
 	r.control = freeAddr(tb)
 	r.sim = r.start("sim", bin, "sim", "--listen", "127.0.0.1:0", "--dir", filepath.Join(r.dir, "sim"),
-		"--control", r.control, "--latency", o.latency.String())
+		"--control", r.control, "--latency", o.latency.String(), "--accounts", "2")
 	r.await("the simulator", func() error { _, err := r.counts(); return err })
 	r.config = filepath.Join(r.dir, "sim", "decom-sim.yaml")
 	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)
@@ -81,7 +81,7 @@ func newRig(tb testing.TB, o options) *rig {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(r.conn.Close)
-	if _, err := r.conn.Setup(ctx, []queue.Account{{Name: "sim-1", Sites: []string{"site-1"}}}, false); err != nil {
+	if _, err := r.conn.Setup(ctx, []queue.Account{{Name: "sim-1", Sites: []string{"site-1"}}, {Name: "sim-2", Sites: []string{"site-2"}}}, false); err != nil {
 		tb.Fatal(err)
 	}
 	args := []string{"run", "--config", r.config, "--set", "dir=" + filepath.Join(r.dir, "data"),
