@@ -100,6 +100,9 @@ func (x *caseReader) words(r *ledger.Record) {
 			if n.Pack != nil && c.Pack.IsZero() {
 				c.Pack = *n.Pack
 			}
+			if c.Source == "" { // its attempt was lost: the scan that came again is all there is
+				c.Op, c.Source, c.Event = n.Op, n.Src, n.Ev
+			}
 			if n.State != "" {
 				c.NMVSState = n.State
 			}

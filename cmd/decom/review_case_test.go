@@ -74,6 +74,12 @@ func TestAParkWithoutAnAnswerForgetsWhatNMVSSaid(t *testing.T) {
 	if _, err := c.retry(false); err == nil || !c.waits() || c.Who != "a" {
 		t.Errorf("what was lost may have changed it: %+v", c)
 	}
+	// The scan that is delivered again tells which box it is.
+	pack := officePack(t, "S1")
+	p.append(&ledger.Record{Note: []ledger.Note{{Origin: ledger.Origin{Ev: "e", Src: "nord/d", Op: scan.Supply}, K: k, Pack: &pack, Answer: ledger.Answer{Result: scan.Refused, Reason: scan.ParkedPack}}}})
+	if _, c := p.read(k); c.Pack != pack || !c.waits() || c.Answer.Reason != scan.LedgerLoss || c.Source == "" {
+		t.Errorf("which box? %+v", c)
+	}
 }
 
 func TestAPackPutAsideAnewWaitsAgain(t *testing.T) {
