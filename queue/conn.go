@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -22,6 +23,8 @@ type Conn struct {
 	nc  *nats.Conn
 	js  jetstream.JetStream
 	emb *embedded // nil when a URL is given
+
+	closing atomic.Bool // Close was called: what the client reports from then on is our doing
 
 	mu      sync.Mutex
 	scans   map[string]*Scans  // guarded by mu
@@ -41,7 +44,7 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 	c := &Conn{cfg: cfg, scans: map[string]*Scans{}, ledgers: map[string]*Ledger{}, outs: map[string]*Outbox{}}
 	opts, err := c.options(ctx)
 	if err != nil {
-		return nil, fail("connect", cfg.URL, err)
+		return nil, fail("connect", redacted(cfg.URL), err)
 	}
 	url := cfg.URL
 	if url == "" {
@@ -52,7 +55,7 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 	}
 	if c.nc, err = nats.Connect(url, opts...); err != nil {
 		c.Close()
-		return nil, fail("connect", cfg.URL, atStart(err))
+		return nil, fail("connect", redacted(cfg.URL), atStart(err))
 	}
 	if err = c.check(ctx); err != nil {
 		c.Close()
@@ -89,12 +92,12 @@ func (c *Conn) options(ctx context.Context) ([]nats.Option, error) {
 		nats.PingInterval(5 * time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.IgnoreAuthErrorAbort(), // credentials being renewed must not end the worker
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { c.cfg.OnState(State{Err: err}) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { c.tell(State{Err: err}) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
-			c.cfg.OnState(State{Up: true, Server: nc.ConnectedUrlRedacted(), Err: newEnough(nc.ConnectedServerVersion())})
+			c.tell(State{Up: true, Server: nc.ConnectedUrlRedacted(), Err: newEnough(nc.ConnectedServerVersion())})
 		}),
 		nats.ErrorHandler(func(nc *nats.Conn, _ *nats.Subscription, err error) {
-			c.cfg.OnState(State{Up: nc.IsConnected(), Server: nc.ConnectedUrlRedacted(), Err: err})
+			c.tell(State{Up: nc.IsConnected(), Server: nc.ConnectedUrlRedacted(), Err: err})
 		}),
 	}
 	switch {
@@ -113,6 +116,12 @@ func (c *Conn) options(ctx context.Context) ([]nats.Option, error) {
 		opts = append(opts, nats.RootCAs(c.cfg.CA))
 	}
 	return opts, nil
+}
+
+func (c *Conn) tell(s State) {
+	if !c.closing.Load() {
+		c.cfg.OnState(s)
+	}
 }
 
 // check asks whether the server is new enough and JetStream is on. A server that
@@ -134,6 +143,9 @@ func (c *Conn) check(ctx context.Context) (err error) {
 			return fmt.Errorf("%w: JetStream is off for this NATS account", ErrUnavailable)
 		}
 		if p.wait(ctx) != nil {
+			if errors.Is(err, jetstream.ErrJetStreamNotEnabled) {
+				return fmt.Errorf("%w: the server runs without JetStream; start it with -js or a jetstream block in its configuration", ErrUnavailable)
+			}
 			return fmt.Errorf("%w: the server answers, but its JetStream does not: %w", ErrUnavailable, err)
 		}
 	}
@@ -164,6 +176,7 @@ func newEnough(version string) error {
 // Close ends the connection, and the embedded server if there is one. Calls in
 // flight fail with [ErrClosed]. Close may be called twice.
 func (c *Conn) Close() {
+	c.closing.Store(true)
 	if c.nc != nil {
 		c.nc.Close()
 	}
