@@ -250,9 +250,11 @@ func (l *line) store() *packstate.Store {
 	return store
 }
 
-// fold reads the ledger from its first record and checks each link.
+// fold reads the ledger from its first record and checks each link, and that no event is
+// disposed of twice: the outbox would swallow the second word.
 func (l *line) fold() (ledger.States, ledger.Head, error) {
 	states, head := ledger.States{}, ledger.Head{}
+	noted, opened := map[string]bool{}, map[string]bool{}
 	_, err := l.conn.Ledger(l.account).Read(l.t.Context(), 1, func(e queue.Entry) error {
 		r, err := ledger.Decode(e.Payload, l.account)
 		if err != nil {
@@ -262,6 +264,22 @@ func (l *line) fold() (ledger.States, ledger.Head, error) {
 			return fmt.Errorf("record %d follows %v, not %v", e.Seq, prev, head)
 		}
 		head = e.Head()
+		for i := range r.Note {
+			n := &r.Note[i]
+			if n.K != "" && (noted[n.Ev] || opened[n.Ev]) {
+				return fmt.Errorf("record %d disposes of event %s once more: %s", e.Seq, n.Ev, n.Result)
+			}
+			noted[n.Ev] = true
+		}
+		for i := range r.Open {
+			for j := range r.Open[i].Packs {
+				ev := r.Open[i].Packs[j].Ev
+				if noted[ev] {
+					return fmt.Errorf("record %d opens event %s, which has its outcome", e.Seq, ev)
+				}
+				opened[ev] = true
+			}
+		}
 		_, err = ledger.Fold(e.Seq, r, states)
 		return err
 	})
