@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -42,9 +43,35 @@ func (p *process) listen() (*web, error) {
 	return w, nil
 }
 
+// listenDebug opens http.debug, which the configuration allows on loopback only: a profile
+// tells what memory holds.
+func (p *process) listenDebug() (*web, error) {
+	w := &web{}
+	if p.cfg.HTTP.Debug == "" {
+		return w, nil
+	}
+	ln, err := net.Listen("tcp", p.cfg.HTTP.Debug)
+	if err != nil {
+		return nil, fmt.Errorf("http.debug: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	w.ln, w.addr = ln, ln.Addr().String()
+	w.srv = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	return w, nil
+}
+
 // ready is never red because NMVS is down: the process then takes nothing in, and
-// another one could do no better.
+// another one could do no better. While it drains it is.
 func (p *process) ready(w http.ResponseWriter, r *http.Request) {
+	if p.draining.Load() {
+		http.Error(w, "draining", http.StatusServiceUnavailable)
+		return
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), time.Second)
 	defer cancel()
 	var errs []error

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"runtime"
 	"time"
 
@@ -8,12 +9,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"decom/nmvs"
+	"decom/ratelimit"
 	"decom/worker"
 	"decom/worker/scan"
 )
 
-// metrics are those of contract.md section 6. No serial, product code or free text
-// ever stands in a label.
+// metrics are those of contract.md section 6, under exactly its names and labels, and a
+// few more. No serial, product code or free text ever stands in a label.
 type metrics struct {
 	registry *prometheus.Registry
 
@@ -23,6 +25,7 @@ type metrics struct {
 	duration *prometheus.HistogramVec
 	batch    *prometheus.HistogramVec
 	alerts   *prometheus.CounterVec
+	wait     prometheus.Histogram
 	dedup    prometheus.Counter
 	unrouted prometheus.Gauge
 }
@@ -42,12 +45,14 @@ func newMetrics(p *process) *metrics {
 		Help: "Time of a call to NMVS, connection included.", Buckets: []float64{.01, .025, .05, .1, .2, .3, .5, 1, 2, 5, 10, 30, 60, 120}}, []string{"service"})
 	m.batch = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "decom_batch_packs",
 		Help: "Packs of one attempt.", Buckets: []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000}}, []string{"service"})
+	m.wait = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "decom_ratelimit_wait_seconds",
+		Help: "Time that an account's loop waited for the limiter before it took scans in.", Buckets: []float64{.001, .01, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60}})
 	m.dedup = prometheus.NewCounter(prometheus.CounterOpts{Name: "decom_dedup_hits_total", Help: "Scans of packs that were already so, by us."})
 	m.unrouted = prometheus.NewGauge(prometheus.GaugeOpts{Name: "decom_unrouted_scans", Help: "Scans of sites that no account names."})
 	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "decom_build_info", Help: "Always 1.",
 		ConstLabels: prometheus.Labels{"version": version(), "go_version": runtime.Version()}})
 	info.Set(1)
-	m.registry.MustRegister(m.duration, m.batch, m.dedup, m.unrouted, info, &gauges{p: p},
+	m.registry.MustRegister(m.duration, m.batch, m.wait, m.dedup, m.unrouted, info, &gauges{p: p},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -74,63 +79,24 @@ func (p *process) hooks(u *unit) worker.Hooks {
 		Held:    u.live.holding,
 		Halted:  u.live.halting,
 		Trouble: u.live.troubled,
-		Alert: func(device string, reason scan.Reason, _ string) {
+		Alert: func(device string, reason scan.Reason, alertID string) {
 			m.alerts.WithLabelValues(name, device, string(reason)).Inc()
+			u.live.alerted(device, reason, alertID)
 		},
 	}
 }
 
-// gauges reads what is a state, not an event, when it is asked for.
-type gauges struct{ p *process }
-
-var (
-	descRate      = prometheus.NewDesc("decom_rate_limit", "Calls a second that the limiter allows now.", []string{"account", "service"}, nil)
-	descWait      = prometheus.NewDesc("decom_ratelimit_wait_seconds", "Time that calls have waited for the limiter, since start.", []string{"account", "service"}, nil)
-	descCircuit   = prometheus.NewDesc("decom_circuit_state", "1 for the state the breaker is in.", []string{"account", "service", "state"}, nil)
-	descInflight  = prometheus.NewDesc("decom_inflight_packs", "Calls on their way.", []string{"account"}, nil)
-	descDoubt     = prometheus.NewDesc("decom_in_doubt_packs", "Packs with an open attempt that has no sender here.", []string{"account"}, nil)
-	descParked    = prometheus.NewDesc("decom_parked_packs", "Packs that wait for a person.", []string{"account"}, nil)
-	descHeld      = prometheus.NewDesc("decom_held_scans", "Scans that wait for their pack's answer.", []string{"account"}, nil)
-	descNextBulk  = prometheus.NewDesc("decom_next_bulk_packs", "Packs that the next bulk may take: small after start and after trouble.", []string{"account"}, nil)
-	descHalted    = prometheus.NewDesc("decom_halted", "1 while the account waits for a person's resume.", []string{"account"}, nil)
-	descOldest    = prometheus.NewDesc("decom_oldest_pending_seconds", "Age of the oldest scan that is not disposed of.", []string{"account"}, nil)
-	descPending   = prometheus.NewDesc("decom_consumer_pending", "Scans in the stream that were not delivered yet.", []string{"account"}, nil)
-	descCertUntil = prometheus.NewDesc("decom_certificate_expiry_timestamp_seconds", "When the client certificate ends.", []string{"account"}, nil)
-)
-
-// Describe sends nothing: the collector is unchecked, since stores may be away.
-func (g *gauges) Describe(chan<- *prometheus.Desc) {}
-
-// Collect asks the live views and the stores; what does not answer is left out.
-func (g *gauges) Collect(out chan<- prometheus.Metric) {
-	put := func(d *prometheus.Desc, v float64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-	}
-	for _, s := range g.p.status().Accounts {
-		for _, b := range s.Services {
-			put(descRate, b.Rate, s.Account, b.Service)
-			put(descWait, b.Waited, s.Account, b.Service)
-			for _, state := range []nmvs.BreakerState{nmvs.BreakerClosed, nmvs.BreakerHalfOpen, nmvs.BreakerOpen} {
-				put(descCircuit, flag(b.Breaker == string(state)), s.Account, b.Service, string(state))
-			}
-		}
-		put(descInflight, float64(s.InFlight), s.Account)
-		put(descNextBulk, float64(s.NextBulk), s.Account)
-		put(descHeld, float64(s.Held), s.Account)
-		put(descHalted, flag(s.Halted), s.Account)
-		put(descCertUntil, float64(s.certificateUntil.Unix()), s.Account)
-		if s.Stores == "" {
-			put(descDoubt, float64(s.InDoubt), s.Account)
-			put(descParked, float64(s.Parked), s.Account)
-			put(descPending, float64(s.Pending), s.Account)
-			put(descOldest, s.OldestSeconds, s.Account)
-		}
-	}
+// meteredLimiter tells how long the loop waits for its tokens.
+type meteredLimiter struct {
+	*ratelimit.Limiter
+	wait prometheus.Histogram
 }
 
-func flag(b bool) float64 {
-	if b {
-		return 1
+func (l meteredLimiter) Take(ctx context.Context, service string, n int) error {
+	began := time.Now()
+	err := l.Limiter.Take(ctx, service, n)
+	if err == nil { // a wait that was given up says nothing of the limit
+		l.wait.Observe(time.Since(began).Seconds())
 	}
-	return 0
+	return err
 }

@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -54,16 +55,18 @@ const memoryGoal = 128 << 20
 
 // process is one running `decom run`: its connections, and a unit for each account.
 type process struct {
-	cfg    *loaded
-	log    *slog.Logger
-	worker string // name#incarnation, as it stands in ledger records
-	began  time.Time
-	conn   *queue.Conn
-	store  *packstate.Store
-	units  []*unit
-	met    *metrics
-	fleet  fleet
-	unlock func()
+	cfg      *loaded
+	log      *slog.Logger
+	worker   string // name#incarnation, as it stands in ledger records
+	began    time.Time
+	conn     *queue.Conn
+	store    *packstate.Store
+	units    []*unit
+	met      *metrics
+	fleet    fleet
+	samples  sampler
+	draining atomic.Bool // set once, by the first signal
+	unlock   func()
 }
 
 // startProcess connects to everything in the order in which the rest needs it. What
@@ -194,19 +197,27 @@ func (p *process) serve(ctx context.Context) error {
 	if err != nil {
 		return exitWith(exitConfig, err)
 	}
+	debug, err := p.listenDebug()
+	if err != nil {
+		return exitWith(exitConfig, err)
+	}
+	// Readiness goes off before anything else does.
+	defer context.AfterFunc(ctx, func() { p.draining.Store(true) })()
 	// The helpers outlive the loops: their last records still need outcomes.
 	helpers, end := context.WithCancel(context.WithoutCancel(ctx))
 	var loops, rest sync.WaitGroup
 	errs := make(chan error, len(p.units)) // one for each loop
 	rest.Go(func() { p.fleet.keep(helpers, p) })
 	rest.Go(func() { web.serve(helpers) })
+	rest.Go(func() { debug.serve(helpers) })
+	rest.Go(func() { p.sample(helpers) })
 	rest.Go(func() { p.housekeeping(helpers) })
 	for _, u := range p.units {
 		rest.Go(func() { u.breaker.Run(helpers) })
 		rest.Go(func() { _ = u.publisher.Run(helpers) }) // ends with its context only
 		loops.Go(func() { errs <- p.keepRunning(ctx, u) })
 	}
-	p.log.Info("decom is running", "worker", p.worker, "accounts", len(p.units), "http", web.addr)
+	p.log.Info("decom is running", "worker", p.worker, "accounts", len(p.units), "http", web.addr, "debug", debug.addr)
 	loops.Wait()
 	close(errs)
 	p.drainOutcomes(helpers)

@@ -30,6 +30,16 @@ type unit struct {
 type link struct {
 	*nmvs.Breaker
 	client *nmvs.Client
+	notice func([]nmvs.Notice)
+}
+
+// Do passes on what NMVS says of the account's password beside the answer.
+func (l link) Do(ctx context.Context, call nmvs.Call) (nmvs.Answer, error) {
+	a, err := l.Breaker.Do(ctx, call)
+	if len(a.Notices) > 0 {
+		l.notice(a.Notices)
+	}
+	return a, err
 }
 
 func (l link) Digest(c nmvs.Call) string { return l.client.Digest(c) }
@@ -64,7 +74,7 @@ func (p *process) newUnit(a *Account) (*unit, error) {
 	}
 	deps := worker.Deps{
 		Scans: p.conn.Scans(a.Name), Records: p.conn.Ledger(a.Name), State: p.store,
-		NMVS: link{u.breaker, u.client}, Limiter: u.limiter, Log: p.log,
+		NMVS: link{u.breaker, u.client, u.live.noticed}, Limiter: meteredLimiter{u.limiter, p.met.wait}, Log: p.log,
 		Rank: func() int { return p.fleet.rank(a.Name) }, Hooks: p.hooks(u),
 	}
 	if len(p.cfg.Accounts) > 1 {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -62,7 +63,20 @@ type AccountStatus struct {
 	Trouble       string                 `json:"trouble,omitempty"`
 	Stores        string                 `json:"stores,omitempty"` // why figures of the stores are missing
 
+	Password string        `json:"password_until,omitempty"` // once NMVS has said so
+	Alerts   []AlertStatus `json:"alerts,omitempty"`         // the newest of this process, oldest first
+
 	certificateUntil time.Time
+	passwordUntil    time.Time
+	sending          int // packs of attempts that a sender of this process is busy with
+}
+
+// AlertStatus is one potential falsification that this process met.
+type AlertStatus struct {
+	At      string      `json:"at"`
+	Device  string      `json:"device"`
+	Reason  scan.Reason `json:"reason"`
+	AlertID string      `json:"alert_id,omitempty"` // NMVS's
 }
 
 // ServiceStatus is one NMVS service of an account.
@@ -95,7 +109,9 @@ func (p *process) status() Status {
 
 func (u *unit) fill(s *AccountStatus) {
 	u.live.mu.Lock()
+	s.Account, s.Sites = u.cfg.Name, u.cfg.Sites
 	n := u.live.load
+	s.sending = n.Sending
 	s.InFlight, s.InDoubt, s.Submitted, s.NextBulk = n.Calls, n.InDoubt, n.Submitted, n.NextBulk
 	if time.Since(u.live.heldAt) < troubleFresh {
 		s.Held = u.live.held
@@ -106,6 +122,10 @@ func (u *unit) fill(s *AccountStatus) {
 	}
 	if time.Since(u.live.lastBad) < troubleFresh {
 		s.Trouble = u.live.trouble
+	}
+	s.Alerts = slices.Clone(u.live.alerts)
+	if s.passwordUntil = u.live.passwordUntil; !s.passwordUntil.IsZero() {
+		s.Password = scan.Time(s.passwordUntil)
 	}
 	s.Results = map[scan.Result]uint64{}
 	for r, n := range u.live.results {

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"regexp"
+	"strconv"
 	"sync"
 	"time"
 
+	"decom/nmvs"
 	"decom/worker"
 	"decom/worker/scan"
 )
@@ -20,6 +23,9 @@ type liveAccount struct {
 	why     string
 	trouble string
 	lastBad time.Time
+	alerts  []AlertStatus // the newest, oldest first
+
+	passwordUntil time.Time // zero: NMVS has not said
 }
 
 func (l *liveAccount) scanned(result scan.Result) {
@@ -53,6 +59,37 @@ func (l *liveAccount) troubled(what string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.trouble, l.lastBad = what+": "+err.Error(), time.Now()
+}
+
+// alertsShown is how many of an account's newest alerts are kept for screens; all are on
+// the ledger.
+const alertsShown = 5
+
+func (l *liveAccount) alerted(device string, reason scan.Reason, alertID string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.alerts = append(l.alerts, AlertStatus{scan.Time(time.Now()), device, reason, alertID})
+	l.alerts = l.alerts[max(0, len(l.alerts)-alertsShown):]
+}
+
+var noticeDays = regexp.MustCompile(`\b\d{1,3}\b`)
+
+// noticed keeps when the password ends. NMVS gives the number of days in the text only
+// (nmvs-interface.md 1.13); a text without one is no news.
+func (l *liveAccount) noticed(notices []nmvs.Notice) {
+	for _, n := range notices {
+		if n.Code != nmvs.NoticePasswordExpires {
+			continue
+		}
+		days, err := strconv.Atoi(noticeDays.FindString(n.Desc))
+		if err != nil {
+			continue
+		}
+		l.mu.Lock()
+		// The day, not the moment: the metric must not move with each answer.
+		l.passwordUntil = time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, days)
+		l.mu.Unlock()
+	}
 }
 
 // troubleFresh is how long a trouble is shown after it was last met.
