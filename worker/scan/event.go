@@ -108,14 +108,16 @@ func Decode(data []byte, m Meta) (Event, error) {
 	}
 	j, err := decodeJSON(data)
 	if err != nil {
-		if j.ID != nil && validID(*j.ID) { // another field has the wrong type: the sender still knows its scan by this id
-			e.ID = *j.ID
-		}
+		e.take(j.ID)
 		return e, err
 	}
 	if j.SpecVersion != nil {
 		outer := j.ID
+		e.take(outer)
 		if j, err = decodeJSON(j.Data); err != nil {
+			if outer == nil {
+				e.take(j.ID)
+			}
 			return e, &Malformed{Field: "data", Why: err.Error()}
 		}
 		if outer != nil {
@@ -123,6 +125,14 @@ func Decode(data []byte, m Meta) (Event, error) {
 		}
 	}
 	return e, e.fill(j)
+}
+
+// take makes a valid id the event's before the rest is read: if another field is wrong,
+// the sender still knows its scan by this one.
+func (e *Event) take(id *string) {
+	if id != nil && validID(*id) {
+		e.ID = *id
+	}
 }
 
 // fallbackID is the id of an event that brings none of its own.
