@@ -8,6 +8,7 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"decom/worker/ledger"
@@ -44,6 +45,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
+	// The driver writes to stderr on its own, a line for each failed dial. All that it says
+	// comes back as an error, too, and is told once by who decides about it.
+	logging.Disable()
 	s := &Store{scripts: newScripts()}
 	if cfg.Embedded() {
 		heads, err := openHeadFiles(cfg.Dir)
