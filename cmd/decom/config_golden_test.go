@@ -71,6 +71,14 @@ decom.yaml:1:8: nmvs.version: 6: interface versions are 2 to 5
 decom.yaml:2:3: nats.url: "http://u:***@h" is not an address as nats://host:4222 or tls://host:4222
   2 |   url: http://u:***@h
     |   ^`},
+		{"password with a space masked", "nats:\n  url: nats://u:sec ret@h\n", `
+decom.yaml:2:3: nats.url: "nats://u:***@h" is not an address as nats://host:4222 or tls://host:4222
+  2 |   url: nats://u:***@h
+    |   ^`},
+		{"secrets beside other keys masked", "redis: {password: \"hush, hush\", username: me, url: nowhere}\n", `
+decom.yaml:1:47: redis.url: "nowhere" is not an address as redis://host:6379/0, rediss://... or unix:///path
+  1 | redis: {password: ************, username: me, url: nowhere}
+    |                                               ^`},
 		{"redis", "redis: {url: localhost}\n", `
 decom.yaml:1:9: redis.url: "localhost" is not an address as redis://host:6379/0, rediss://... or unix:///path
   1 | redis: {url: localhost}

@@ -267,8 +267,9 @@ func readSecret(name string) (string, error) {
 	return text, nil
 }
 
-// urlPassword finds user:password@ in URLs, also several in one text.
-var urlPassword = regexp.MustCompile(`(://[^\s/:@,]*:)[^\s@,]+@`)
+// urlPassword finds user:password@ and token@ in URLs, also several in one text. A
+// password with a space makes no URL, but must not be shown for that.
+var urlPassword = regexp.MustCompile(`(://(?:[^\s/:@,]*:)?)[^/@,"']+@`)
 
 func maskURL(text string) string { return urlPassword.ReplaceAllString(text, "${1}"+mask+"@") }
 

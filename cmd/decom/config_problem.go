@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"regexp"
 	"sort"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
@@ -94,6 +96,7 @@ func (s *source) excerpt(p problem) string {
 			line = name + ": " + mask
 		}
 	}
+	line = flowSecret.ReplaceAllStringFunc(line, starsForValue)
 	runes := []rune(line)
 	var pad strings.Builder
 	for _, r := range runes[:min(max(p.col-1, 0), len(runes))] {
@@ -105,6 +108,20 @@ func (s *source) excerpt(p problem) string {
 	}
 	number := strconv.Itoa(p.line)
 	return fmt.Sprintf("\n  %s | %s\n  %s | %s^", number, maskURL(line), strings.Repeat(" ", len(number)), pad.String())
+}
+
+// flowSecret finds a secret inside {braces}, where other keys stand on the same line.
+var flowSecret = regexp.MustCompile(`\b(?:password|passphrase)["']?\s*:\s*("[^"]*"?|'[^']*'?|[^,}\]\s][^,}\]]*)`)
+
+// starsForValue hides the value in a match of flowSecret. The line keeps its length, so
+// that the caret stays below what it points at.
+func starsForValue(match string) string {
+	name, value, _ := strings.Cut(match, ":")
+	trimmed := strings.TrimLeft(value, " \t")
+	if trimmed == mask {
+		return match
+	}
+	return name + ":" + value[:len(value)-len(trimmed)] + strings.Repeat("*", utf8.RuneCountInString(trimmed))
 }
 
 // configError is every problem of a configuration at once, in the file's order.
