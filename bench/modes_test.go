@@ -37,12 +37,12 @@ func TestAutoBeatsEveryFixedMode(t *testing.T) {
 	// neither the network's jitter nor a window's edge makes a violation.
 	limits := []string{"accounts.0.limits.single=4/s", "accounts.0.limits.bulk=5.4/min", "accounts.1.limits.single=4/s", "accounts.1.limits.bulk=5.4/min"}
 	var wg sync.WaitGroup
-	first := make(chan struct{}) // closed when auto is done
+	begin, first := make(chan struct{}), make(chan struct{}) // closed when auto begins, and is done
 	report := make([]string, len(variants))
 	for i, v := range variants {
 		r := newRig(t, options{mode: v.mode, parallel: 4, batch: v.batch, latency: 300 * time.Millisecond, extra: limits})
 		r.put("/settings", `{"limit":{"calls":5,"window":"1s","bulks":6,"bulk_window":"1m"},"latency":{"fixed":"300ms"},"bulk":{"delay":"2s"},"auto_stock":{"on":true}}`)
-		wg.Go(func() { report[i] = r.deliver(t, v.name, i == 0, first) })
+		wg.Go(func() { report[i] = r.deliver(t, v.name, i == 0, begin, first) })
 	}
 	wg.Wait()
 	text := strings.Join(report, "\n")
@@ -51,7 +51,7 @@ func TestAutoBeatsEveryFixedMode(t *testing.T) {
 
 // deliver publishes the delivery and waits until it is done, or until auto is and this
 // one can only be slower.
-func (r *rig) deliver(t *testing.T, name string, auto bool, first chan struct{}) string {
+func (r *rig) deliver(t *testing.T, name string, auto bool, begin, first chan struct{}) string {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	seen := make(chan outcome, *delivery)
@@ -61,7 +61,9 @@ func (r *rig) deliver(t *testing.T, name string, auto bool, first chan struct{})
 	people, neighbour := newPeople(r, "site-1"), newPeople(r, "site-2")
 	if auto {
 		idle = people.scan(t, seen, 60) + "; other account " + neighbour.scan(t, seen, 60)
+		close(begin)
 	}
+	<-begin
 	began := time.Now()
 	r.publish(scansOf("delivery", *delivery))
 	if auto {
