@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"decom/queue"
@@ -42,6 +43,11 @@ type word struct {
 }
 
 func (d *draft) empty() bool { return len(d.rec.Note)+len(d.rec.Open)+len(d.rec.Fact) == 0 }
+
+// sends says that bytes will leave on the strength of the record.
+func (d *draft) sends() bool {
+	return len(d.rec.Open) > 0 || slices.ContainsFunc(d.rec.Fact, func(f ledger.Fact) bool { return f.Kind == ledger.Resend })
+}
 
 // claimPack reserves the pack's one place in the record, for an entry with so many bytes
 // of foreign text. false: the next record.

@@ -155,7 +155,7 @@ func (l *loop) commit(work context.Context, d *draft, states ledger.States) (sen
 	}
 	l.step("S5")
 	sendable, err = l.apply(work, prev, next, states, idx)
-	if err == nil && len(d.rec.Open) > 0 && sendable {
+	if err == nil && sendable && d.sends() {
 		err = l.patiently(work, "head file", func(context.Context) error {
 			return l.deps.State.SaveHead(l.cfg.Account, next)
 		})
