@@ -75,7 +75,7 @@ func (c *Conn) PublishScans(ctx context.Context, scans []Scan) (acks []Ack, err 
 			msgs[i].Header = nats.Header{headerMsgID: {s.ID}}
 		}
 	}
-	return c.publishAll(ctx, StreamScans, msgs)
+	return c.publishMany(ctx, StreamScans, msgs)
 }
 
 // PublishOutcome stores one outcome; see PublishOutcomes.
@@ -97,7 +97,7 @@ func (c *Conn) PublishOutcomes(ctx context.Context, outcomes []Outcome) (acks []
 			headerMsgID: {o.EventID}, headerLedger: {o.Ledger},
 		}}
 	}
-	return c.publishAll(ctx, StreamOutcomes, msgs)
+	return c.publishMany(ctx, StreamOutcomes, msgs)
 }
 
 // publishing is one publishAll: a window of messages out, their answers on one inbox.

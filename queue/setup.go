@@ -147,6 +147,7 @@ func (c *Conn) streams() []jetstream.StreamConfig {
 	ledger.Description = "decom: hash-chained ledger, the only authority; never delete"
 	outcomes.Name, outcomes.Subjects, outcomes.Duplicates = StreamOutcomes, []string{outcomePrefix + ">"}, time.Hour
 	outcomes.Description = "decom: one final outcome a scan event"
+	scans.AllowAtomicPublish, outcomes.AllowAtomicPublish = true, true // batch.go
 	return []jetstream.StreamConfig{scans, ledger, outcomes}
 }
 
@@ -235,6 +236,9 @@ func (d *diff) stream(have *jetstream.StreamConfig, want jetstream.StreamConfig,
 	set(d, "max_msgs_per_subject", &have.MaxMsgsPerSubject, -1) // it would drop the oldest records
 	set(d, "duplicate_window", &have.Duplicates, want.Duplicates)
 	set(d, "no_ack", &have.NoAck, false)
+	if want.AllowAtomicPublish {
+		set(d, "allow_atomic", &have.AllowAtomicPublish, true)
+	}
 	if want.DenyDelete { // the ledger
 		set(d, "deny_delete", &have.DenyDelete, true)
 		set(d, "deny_purge", &have.DenyPurge, true)
