@@ -10,9 +10,10 @@ import (
 )
 
 // newLogger makes the process's one logger: coloured lines for a person at a
-// terminal, JSON for a collector. cfg was validated.
-func newLogger(w io.Writer, cfg LogConfig) *slog.Logger {
-	level := cfg.level()
+// terminal, JSON for a collector. cfg was validated. level starts as cfg says; whoever
+// holds it can change it later.
+func newLogger(w io.Writer, cfg LogConfig, level *slog.LevelVar) *slog.Logger {
+	level.Set(cfg.level())
 	format := cfg.Format
 	if format == "" || format == "auto" {
 		format = "json"

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"log/slog"
 	"strings"
 	"testing"
 )
@@ -18,7 +19,7 @@ func TestLogIsJSONForACollectorAndRespectsItsLevel(t *testing.T) {
 		{LogConfig{Format: "text"}, false},
 	} {
 		var b bytes.Buffer
-		log := newLogger(&b, tc.cfg)
+		log := newLogger(&b, tc.cfg, new(slog.LevelVar))
 		log.Debug("hidden")
 		log.Info("shown", "account", "chu")
 		if got := json.Valid(bytes.TrimSpace(b.Bytes())); got != tc.json || !strings.Contains(b.String(), "chu") || strings.Contains(b.String(), "hidden") {
@@ -26,7 +27,7 @@ func TestLogIsJSONForACollectorAndRespectsItsLevel(t *testing.T) {
 		}
 	}
 	var b bytes.Buffer
-	log := newLogger(&b, LogConfig{Level: "error"})
+	log := newLogger(&b, LogConfig{Level: "error"}, new(slog.LevelVar))
 	log.Warn("hidden")
 	log.Error("shown")
 	if strings.Contains(b.String(), "hidden") || !strings.Contains(b.String(), "shown") {

@@ -247,7 +247,7 @@ func TestAnNMVSOutageCostsTheAttemptsInFlightAndPings(t *testing.T) {
 	if s.Services[0].Cause == "" || s.Pending+s.Unacked == 0 && s.Due+s.Open == 0 {
 		t.Errorf("status during the outage does not say what happens: %+v", s)
 	}
-	if !strings.Contains(server.log(), `"msg":"circuit breaker"`) {
+	if !strings.Contains(server.log(), `"msg":"NMVS does not answer`) {
 		t.Error("the log does not say that the breaker opened")
 	}
 	// Each process may lose what it had in flight: five failures open the breaker, and

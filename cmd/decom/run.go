@@ -7,11 +7,13 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,7 +28,9 @@ func newRunCommand(a *app) *cobra.Command {
 		Short: "The worker: scans from JetStream, packs to NMVS, outcomes and ledger back",
 		Long: "Serves every account of the configuration until it is stopped.\n" +
 			"The first SIGTERM or SIGINT drains: nothing more is taken in, what was sent gets its answer recorded.\n" +
-			"A second one ends at once; that loses nothing, it only leaves more for the next start to find out.",
+			"A second one ends at once; that loses nothing, it only leaves more for the next start to find out.\n" +
+			"SIGHUP reads the configuration again: log.level changes at once, other changed keys are named and\n" +
+			"need a restart. Certificates and password files are read again when they change, without a signal.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.run(c.Context()) },
 	}
@@ -40,12 +44,21 @@ func (a *app) run(ctx context.Context) error {
 	if a.getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryGoal)
 	}
-	log := newLogger(a.stderr, c.Log)
+	hups := make(chan os.Signal, 1) // one that waits: it will read the newest file
+	signal.Notify(hups, syscall.SIGHUP)
+	defer signal.Stop(hups)
+	level := new(slog.LevelVar)
+	log := newLogger(a.stderr, c.Log, level)
 	p, err := startProcess(ctx, c, log)
 	if err != nil {
 		return err
 	}
 	defer p.close()
+	r := reloader{load: func() (*loaded, error) { return a.loadConfig(needWorker) }, level: level, log: log, began: c.Config}
+	listening, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { r.run(listening, hups) })
+	defer func() { stop(); wg.Wait() }()
 	return p.serve(ctx)
 }
 
@@ -125,7 +138,11 @@ func (p *process) openQueue(ctx context.Context) error {
 	cfg.Name = p.worker
 	cfg.OnLog = func(level, text string) { p.log.Warn("embedded NATS", "level", level, "text", text) }
 	cfg.OnState = func(s queue.State) {
-		if s.Up {
+		switch {
+		case s.Up && s.Err != nil:
+			p.log.Warn("NATS connection is up, but something is wrong", "server", s.Server, "err", s.Err)
+			return
+		case s.Up:
 			p.log.Info("NATS connection is up", "server", s.Server)
 			return
 		}
@@ -214,6 +231,7 @@ func (p *process) serve(ctx context.Context) error {
 	rest.Go(func() { p.housekeeping(helpers) })
 	for _, u := range p.units {
 		rest.Go(func() { u.breaker.Run(helpers) })
+		rest.Go(func() { u.log.greet(helpers, u.client, p.cfg.NMVS.Endpoints.used()) })
 		rest.Go(func() { _ = u.publisher.Run(helpers) }) // ends with its context only
 		loops.Go(func() { errs <- p.keepRunning(ctx, u) })
 	}

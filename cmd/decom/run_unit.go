@@ -24,6 +24,7 @@ type unit struct {
 	loop      *worker.Account
 	publisher *worker.Publisher
 	live      liveAccount
+	log       *nmvsLog
 }
 
 // link is the breaker for what is sent and the client for what is only rendered.
@@ -45,7 +46,7 @@ func (l link) Do(ctx context.Context, call nmvs.Call) (nmvs.Answer, error) {
 func (l link) Digest(c nmvs.Call) string { return l.client.Digest(c) }
 
 func (p *process) newUnit(a *Account) (*unit, error) {
-	u := &unit{cfg: a}
+	u := &unit{cfg: a, log: newNMVSLog(p.log, a.Name)}
 	clientCfg, err := p.cfg.clientConfig(a)
 	if err != nil {
 		return nil, exitWith(exitConfig, err)
@@ -65,7 +66,7 @@ func (p *process) newUnit(a *Account) (*unit, error) {
 	u.breaker, err = nmvs.NewBreaker(u.client, nmvs.BreakerConfig{
 		Stamp: u.client.Stamp,
 		OnChange: func(svc nmvs.Service, s nmvs.BreakerStatus) {
-			p.log.Warn("circuit breaker", "account", a.Name, "service", svc.String(), "state", string(s.State), "login", s.Login, "cause", s.Cause)
+			u.log.changed(svc, s)
 			u.loop.Wake()
 		},
 	})

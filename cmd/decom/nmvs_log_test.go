@@ -1,0 +1,97 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"decom/nmvs"
+)
+
+func logOf(t *testing.T) (*nmvsLog, func() []string) {
+	t.Helper()
+	var out bytes.Buffer
+	l := newNMVSLog(newLogger(&out, LogConfig{}, new(slog.LevelVar)), "chu")
+	return l, func() []string {
+		if out.Len() == 0 {
+			return nil
+		}
+		return strings.Split(strings.TrimSpace(out.String()), "\n")
+	}
+}
+
+func wantLines(t *testing.T, got []string, want ...string) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%d lines, want %d:\n%s", len(got), len(want), strings.Join(got, "\n"))
+	}
+	for i, w := range want {
+		if !strings.Contains(got[i], w) || !strings.Contains(got[i], `"account":"chu"`) {
+			t.Errorf("line %d is %s, want %q", i, got[i], w)
+		}
+	}
+}
+
+// An outage of a night is hundreds of pings; its log is two lines.
+func TestAnOutageIsToldWhenItBeginsAndWhenItEnds(t *testing.T) {
+	l, lines := logOf(t)
+	cause := errors.New("connection refused")
+	for range 100 {
+		l.changed(nmvs.Single, nmvs.BreakerStatus{State: nmvs.BreakerOpen, Cause: cause})
+		l.changed(nmvs.Single, nmvs.BreakerStatus{State: nmvs.BreakerHalfOpen, Cause: cause})
+	}
+	for range 2 {
+		l.changed(nmvs.Single, nmvs.BreakerStatus{State: nmvs.BreakerClosed, Cause: cause})
+	}
+	wantLines(t, lines(), "connection refused", "NMVS answers again")
+	if strings.Contains(lines()[1], "refused") {
+		t.Errorf("good news with the cause of the bad: %s", lines()[1])
+	}
+	l.changed(nmvs.Single, nmvs.BreakerStatus{State: nmvs.BreakerOpen, Cause: cause})
+	if n := len(lines()); n != 3 {
+		t.Errorf("the next outage is not told: %d lines", n)
+	}
+}
+
+func TestARefusedLoginIsToldOnceForAllServices(t *testing.T) {
+	l, lines := logOf(t)
+	for _, state := range []nmvs.BreakerState{nmvs.BreakerOpen, nmvs.BreakerHalfOpen} {
+		for _, svc := range nmvs.Services() {
+			l.changed(svc, nmvs.BreakerStatus{State: state, Login: true, Cause: errors.New("NMVS_FE_AU_02")})
+		}
+	}
+	wantLines(t, lines(), "NMVS_FE_AU_02", "credentials have changed")
+}
+
+// sender answers pings as the test says.
+type sender func() (nmvs.Answer, error)
+
+func (s sender) Do(context.Context, nmvs.Call) (nmvs.Answer, error) { return s() }
+
+func TestAStartSaysOnceThatNMVSDoesNotAnswerAndOnceThatItDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, lines := logOf(t)
+		began := time.Now()
+		l.greet(t.Context(), sender(func() (nmvs.Answer, error) {
+			if time.Since(began) < 10*time.Minute {
+				return nmvs.Answer{}, errors.New("certificate signed by unknown authority")
+			}
+			return nmvs.Answer{}, nil
+		}), []nmvs.Service{nmvs.Single})
+		wantLines(t, lines(), "unknown authority", "NMVS answers")
+	})
+}
+
+func TestAGreetingEndsWithTheProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, _ := logOf(t)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		l.greet(ctx, sender(func() (nmvs.Answer, error) { return nmvs.Answer{}, errors.New("no") }), nmvs.Services())
+	})
+}
