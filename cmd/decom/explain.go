@@ -156,10 +156,16 @@ func codeShaped(word string) bool {
 func (a *app) explain(word string, asJSON bool) error {
 	found := lookUp(word)
 	if len(found) == 0 {
-		if close := alike(word); len(close) > 0 {
-			return usagef("%q is no code of NMVS and no word of ours; near: %s", word, strings.Join(close, ", "))
+		near, sure := alike(word)
+		if !sure && len(near) > 0 {
+			return usagef(a.text("%q n'est ni un code du NMVS ni un mot à nous ; proches : %s", "%q is no code of NMVS and no word of ours; near: %s"),
+				word, strings.Join(near, ", "))
 		}
-		return usagef("%q is no code of NMVS and no word of ours; decom explain --list shows them all", word)
+		if !sure {
+			return usagef(a.text("%q n'est ni un code du NMVS ni un mot à nous ; decom explain --list les montre tous",
+				"%q is no code of NMVS and no word of ours; decom explain --list shows them all"), word)
+		}
+		found = lookUp(near[0])
 	}
 	for _, m := range found {
 		if err := a.printMeaning(m, asJSON); err != nil {
@@ -170,8 +176,9 @@ func (a *app) explain(word string, asJSON bool) error {
 }
 
 // alike returns a few words that a mistyped or shortened one may mean: PCK_22 is
-// how people say NMVS_NC_PCK_22 on the telephone.
-func alike(word string) []string {
+// how people say NMVS_NC_PCK_22 on the telephone. sure says that the short form can mean
+// only one.
+func alike(word string) (words []string, sure bool) {
 	const most = 5
 	if _, reason, both := strings.Cut(word, "/"); both {
 		word = reason
@@ -183,9 +190,9 @@ func alike(word string) []string {
 		}
 	}
 	if len(found) > 0 {
-		return found
+		return found, len(found) == 1 && strings.Contains(word, "_")
 	}
-	return slices.Compact(near(word, explainable(), most))
+	return slices.Compact(near(word, explainable(), most)), false
 }
 
 func (a *app) printMeaning(m explanation, asJSON bool) error {

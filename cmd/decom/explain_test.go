@@ -54,9 +54,24 @@ func TestExplainTreatsUnknownCodesByTheirFamily(t *testing.T) {
 	}
 }
 
+func TestExplainTakesTheShortFormOfACode(t *testing.T) {
+	for word, code := range map[string]string{"PCK_22": "NMVS_NC_PCK_22", "pc_01": "NMVS_NC_PC_01", "AU_02": ""} {
+		r := inProcess(t, nil, "", "explain", word)
+		if code == "" { // NMVS_AU_02 or NOTIFY_AU_02: whoever asks must say which
+			if r.code != exitUsage || !strings.Contains(r.stderr, "AU_02, ") {
+				t.Errorf("%s: code %d, want the codes it may mean: %s", word, r.code, r.stderr)
+			}
+			continue
+		}
+		if r.code != 0 || !strings.HasPrefix(r.stdout, code+" ") {
+			t.Errorf("%s: code %d: %s%s", word, r.code, r.stdout, r.stderr)
+		}
+	}
+}
+
 func TestExplainRefusesNonsenseWithNearWords(t *testing.T) {
 	for word, near := range map[string]string{
-		"PCK_22": "NMVS_NC_PCK_22", "gs_missng": "gs_missing", "refused/recaled": "recalled", "NMVS_SUCESS ": "",
+		"gs_missng": "gs_missing", "refused/recaled": "recalled", "NMVS_SUCESS ": "",
 	} {
 		r := inProcess(t, nil, "", "explain", word)
 		if near == "" { // NMVS_ and letters: a code that may exist tomorrow
