@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -35,7 +36,15 @@ type Resumer struct {
 	State   HaltStore
 	// ResetScans has the account's scans since t delivered again; after a loss only.
 	ResetScans func(ctx context.Context, account string, t time.Time) error
+	// Notice is how long the workers get to see the halt before a resume after loss ends it.
+	// One that does not remembers the lost records, finds them missing later, and halts the
+	// account anew: safe, but a person must come again. Default [NoticeLoss].
+	Notice time.Duration
 }
+
+// NoticeLoss is the default of Resumer.Notice: a look of an idle loop, the tries after
+// which Redis ahead proves a loss, and a store that answers slowly.
+const NoticeLoss = lookPoll + lossTries*lossPause + storeTimeout
 
 // HaltReason is one reason for which an account stands still.
 type HaltReason struct {
@@ -187,6 +196,7 @@ func ResumeAfterLoss(ctx context.Context, r Resumer, p Person) (loss Loss, err e
 	if err := r.State.Halt(ctx, r.Account, haltNote(last.Seq, "a person resumes after ledger loss")); err != nil {
 		return loss, err
 	}
+	noticed := time.Now().Add(cmp.Or(r.Notice, NoticeLoss))
 	if loss.Redis, loss.Known, err = r.State.Head(ctx, r.Account); err != nil {
 		return loss, err
 	}
@@ -201,6 +211,9 @@ func ResumeAfterLoss(ctx context.Context, r Resumer, p Person) (loss Loss, err e
 		if err := r.putAside(ctx, p, last.Time.Add(-resetBefore), &loss); err != nil {
 			return loss, err
 		}
+	}
+	if !sleep(ctx, time.Until(noticed)) {
+		return loss, context.Cause(ctx)
 	}
 	note, _, err := r.State.Halted(ctx, r.Account)
 	if err != nil {
@@ -224,17 +237,20 @@ func (r *Resumer) putAside(ctx context.Context, p Person, since time.Time, loss 
 		return err
 	}
 	loss.Since = since
-	const chunk = 500 // packs of one record, well below its limits
-	for ks := range slices.Chunk(lost, chunk) {
-		f := ledger.Fact{Kind: ledger.Park, Who: p.Who, Why: p.Why, Packs: make([]ledger.FactPack, len(ks))}
-		for i, k := range ks {
-			f.Packs[i] = ledger.FactPack{I: i, K: k, Answer: &ledger.Answer{Result: scan.Unresolved, Reason: scan.LedgerLoss}}
+	facts, err := r.parks(ctx, lost)
+	if err != nil {
+		return err
+	}
+	for _, f := range facts {
+		f.Kind, f.Who, f.Why = ledger.Park, p.Who, p.Why
+		for i := range f.Packs {
+			f.Packs[i].Answer = &ledger.Answer{Result: scan.Unresolved, Reason: scan.LedgerLoss}
 		}
 		_, err := AppendFact(ctx, r.Records, r.Account, ResumeTool, func(context.Context, ledger.Head) (ledger.Fact, error) { return f, nil })
 		if err != nil {
 			return err
 		}
-		loss.Parked += len(ks)
+		loss.Parked += len(f.Packs)
 	}
 	if err := r.State.Drop(ctx, r.Account); err != nil {
 		return err
@@ -243,12 +259,43 @@ func (r *Resumer) putAside(ctx context.Context, p Person, since time.Time, loss 
 	return nil
 }
 
+// parks makes the facts that put lost packs aside. One that the ledger still holds open,
+// or due, is parked under its attempt: the park is the final word on it, which the outbox
+// tells to whoever scanned it.
+func (r *Resumer) parks(ctx context.Context, lost map[scan.PackID]ledger.State) (facts []ledger.Fact, err error) {
+	const chunk = 500 // packs of one record, well below its limits
+	var rest ledger.Fact
+	for _, k := range slices.Sorted(maps.Keys(lost)) {
+		if s := lost[k]; s.Phase == ledger.Opened || s.Phase == ledger.Due {
+			e, err := r.Records.Get(ctx, s.Opening)
+			if err != nil {
+				return nil, fmt.Errorf("opening record %d: %w", s.Opening, err)
+			}
+			rec, err := ledger.Decode(e.Payload, r.Account)
+			if err != nil {
+				return nil, &ChainError{Seq: e.Seq, Err: err}
+			}
+			if o, i, ok := find(rec, k); ok {
+				facts = append(facts, ledger.Fact{C: o.C, Of: s.Opening, Packs: []ledger.FactPack{{I: i, K: k}}})
+				continue
+			}
+		}
+		if rest.Packs = append(rest.Packs, ledger.FactPack{I: len(rest.Packs), K: k}); len(rest.Packs) == chunk {
+			facts, rest = append(facts, rest), ledger.Fact{}
+		}
+	}
+	if len(rest.Packs) > 0 {
+		facts = append(facts, rest)
+	}
+	return facts, nil
+}
+
 // lostPacks returns the packs whose value in Redis, which stands at the record redis, is
 // not what the ledger's records up to there make of them. That is every pack changed
 // after the ledger's last record (protocol.md section 9), and also what was lost under
 // records that a process wrote before it noticed. Packs that an earlier run parked are
-// left out.
-func (r *Resumer) lostPacks(ctx context.Context, redis ledger.Head) ([]scan.PackID, error) {
+// left out. Each comes with what the ledger says of it.
+func (r *Resumer) lostPacks(ctx context.Context, redis ledger.Head) (map[scan.PackID]ledger.State, error) {
 	now := ledger.States{}                 // by all records
 	then := map[scan.PackID]ledger.State{} // by those up to redis.Seq, where later ones changed it
 	_, err := WalkLedger(ctx, r.Records, r.Account, func(e queue.Entry, rec *ledger.Record) error {
@@ -267,7 +314,7 @@ func (r *Resumer) lostPacks(ctx context.Context, redis ledger.Head) ([]scan.Pack
 	if err != nil {
 		return nil, err
 	}
-	lost := map[scan.PackID]bool{}
+	lost := map[scan.PackID]ledger.State{}
 	err = r.State.Each(ctx, r.Account, func(k scan.PackID, s ledger.State) error {
 		was, later := then[k]
 		if !later {
@@ -275,11 +322,11 @@ func (r *Resumer) lostPacks(ctx context.Context, redis ledger.Head) ([]scan.Pack
 		}
 		// The record at redis.Seq itself is known to be another one, if there is any.
 		if (s.Changed == redis.Seq || !sameWord(s, was)) && now[k].Phase != ledger.Parked {
-			lost[k] = true
+			lost[k] = now[k]
 		}
 		return nil
 	})
-	return slices.Sorted(maps.Keys(lost)), err
+	return lost, err
 }
 
 // sameWord compares what decides about sending.

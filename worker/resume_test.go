@@ -211,7 +211,7 @@ func TestALostRecordUnderAnEqualOneIsSeen(t *testing.T) {
 			t.Fatal(st, err)
 		}
 		r := w.resumer()
-		if ks, err := r.lostPacks(ctx, lost); err != nil || len(ks) != 1 || ks[0] != p.ID() {
+		if ks, err := r.lostPacks(ctx, lost); err != nil || len(ks) != 1 || ks[p.ID()].Phase != ledger.Opened {
 			t.Errorf("lost: %v %v, want %s", ks, err, p.ID())
 		}
 	})
@@ -290,6 +290,37 @@ func TestAResumeAfterLossMayBreakOffAnywhere(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestEveryWorkerHasNoticedBeforeTheResume: a worker that only begins to see the loss when the
+// person comes would halt the account again after the resume.
+func TestEveryWorkerHasNoticedBeforeTheResume(t *testing.T) {
+	line(t, func(w *world) {
+		w.reg.lossy.Store(true)
+		for i := range 3 {
+			w.start(fmt.Sprint("w", i), i)
+		}
+		for i := range 4 {
+			w.scan("d1", fmt.Sprint("S", i), scan.Supply)
+			w.during(5 * time.Second)
+		}
+		w.broker.LoseTail(3)
+		w.scan("d1", "S8", scan.Supply)
+		for w.halted() == "" {
+			w.during(10 * time.Millisecond)
+		}
+		loss, err := ResumeAfterLoss(context.Background(), w.resumer(), anna)
+		if err != nil || loss.Parked == 0 {
+			t.Fatalf("%+v %v", loss, err)
+		}
+		e := w.scan("d1", "S9", scan.Supply)
+		w.during(5 * time.Minute)
+		w.want(e, "done")
+		if w.halted() != "" {
+			t.Errorf("halted again: %s", w.halted())
+		}
+		w.agree(t, loss.Parked)
+	})
 }
 
 // TestAHeadFileThatKnowsMoreIsALossToo: all that an embedded store leaves behind.

@@ -115,7 +115,7 @@ func TestVerifyAndReviewWorkOnEmbeddedStores(t *testing.T) {
 	if r := run(exitFailure, append([]string{"resume", "chu"}, who...)...); !strings.Contains(r.stderr, "--after-loss") {
 		t.Errorf("%+v", r)
 	}
-	if r := run(exitFine, append([]string{"resume", "chu", "--after-loss"}, who...)...); !strings.Contains(r.stdout, "Redis remembers nothing") {
+	if r := run(exitFine, append([]string{"resume", "chu", "--after-loss", "--notice", "10ms"}, who...)...); !strings.Contains(r.stdout, "Redis remembers nothing") {
 		t.Errorf("%+v", r)
 	}
 	run(exitFine, "ledger", "verify")

@@ -210,7 +210,7 @@ func TestResumeAfterLossPutsAsideWhatOnlyRedisKnows(t *testing.T) {
 	}
 	o.lose(opened(t, "CL", scan.Supply, "S2"))
 	who := []string{"--who", "Anna", "--why", "disk replaced"}
-	if r := o.run(exitFailure, append([]string{"resume", "chu", "--after-loss"}, who...)...); !strings.Contains(r.stderr, "not halted") {
+	if r := o.run(exitFailure, append([]string{"resume", "chu", "--after-loss", "--notice", "10ms"}, who...)...); !strings.Contains(r.stderr, "not halted") {
 		t.Errorf("%+v", r)
 	}
 	if err := o.store.Halt(t.Context(), "chu", "2 test"); err != nil {
@@ -230,7 +230,7 @@ func TestResumeAfterLossPutsAsideWhatOnlyRedisKnows(t *testing.T) {
 	if h, ok, err := o.store.Head(t.Context(), "chu"); !ok || h == before || err != nil {
 		t.Fatalf("Redis was emptied: %v %v", h, err)
 	}
-	if r := o.run(exitFine, append([]string{"resume", "chu", "--after-loss"}, who...)...); !strings.Contains(r.stdout, "1 pack(s) put aside") {
+	if r := o.run(exitFine, append([]string{"resume", "chu", "--after-loss", "--notice", "10ms"}, who...)...); !strings.Contains(r.stdout, "1 pack(s) put aside") {
 		t.Errorf("%+v", r)
 	}
 	rs := o.records()

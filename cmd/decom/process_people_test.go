@@ -73,7 +73,7 @@ func TestAPersonBringsALineBackAfterItsLedgerLostRecords(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	l.decom(exitFailure, append([]string{"ledger", "rebuild", "--account", l.account}, who...)...)
-	if r := l.decom(exitFine, append([]string{"resume", l.account, "--after-loss"}, who...)...); !strings.Contains(r.stdout, "10 pack(s) put aside") {
+	if r := l.decom(exitFine, append([]string{"resume", l.account, "--after-loss", "--notice", "9s"}, who...)...); !strings.Contains(r.stdout, "10 pack(s) put aside") {
 		t.Errorf("%s", r.stdout)
 	}
 	l.settled(40 * time.Second)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,7 +14,7 @@ import (
 
 func newResumeCommand(a *app) *cobra.Command {
 	var p personFlags
-	afterLoss := false
+	var f resumeFlags
 	c := &cobra.Command{
 		Use:   "resume ACCOUNT",
 		Short: a.text("Lever l'arrêt d'un compte, avec un nom et une raison", "Let a halted account go on, with a name and a reason"),
@@ -24,14 +25,20 @@ pack that the lost records had changed is put aside for review, the scans since 
 the ledger's last record are delivered again, and Redis is emptied, so that the workers
 project the ledger anew. It may be run again when it was interrupted.`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return a.resume(c.Context(), args[0], p, afterLoss) },
+		RunE: func(c *cobra.Command, args []string) error { return a.resume(c.Context(), args[0], p, f) },
 	}
 	p.add(c)
-	c.Flags().BoolVar(&afterLoss, "after-loss", false, "the halt is for lost ledger records: put aside what they had changed")
+	c.Flags().DurationVar(&f.notice, "notice", worker.NoticeLoss, "with --after-loss: how long running workers get to notice the halt before it ends")
+	c.Flags().BoolVar(&f.afterLoss, "after-loss", false, "the halt is for lost ledger records: put aside what they had changed")
 	return c
 }
 
-func (a *app) resume(ctx context.Context, account string, flags personFlags, afterLoss bool) error {
+type resumeFlags struct {
+	afterLoss bool
+	notice    time.Duration
+}
+
+func (a *app) resume(ctx context.Context, account string, flags personFlags, f resumeFlags) error {
 	d, err := a.openDesk(ctx)
 	if err != nil {
 		return err
@@ -43,8 +50,8 @@ func (a *app) resume(ctx context.Context, account string, flags personFlags, aft
 	if _, err := d.accounts(account); err != nil {
 		return err
 	}
-	r := worker.Resumer{Account: account, Records: d.conn.Ledger(account), State: d.store, ResetScans: d.conn.ResetScans}
-	if afterLoss && d.store.Embedded() {
+	r := worker.Resumer{Account: account, Records: d.conn.Ledger(account), State: d.store, ResetScans: d.conn.ResetScans, Notice: f.notice}
+	if f.afterLoss && d.store.Embedded() {
 		// What the process holds in memory would outlive the loss.
 		unlock, err := lockDir(d.cfg)
 		if err != nil {
@@ -63,7 +70,7 @@ func (a *app) resume(ctx context.Context, account string, flags personFlags, aft
 	if err != nil {
 		return err
 	}
-	if afterLoss {
+	if f.afterLoss {
 		return a.resumeAfterLoss(ctx, r, person)
 	}
 	seq, left, err := worker.Resume(ctx, r, person)
@@ -82,6 +89,7 @@ func (a *app) resume(ctx context.Context, account string, flags personFlags, aft
 }
 
 func (a *app) resumeAfterLoss(ctx context.Context, r worker.Resumer, p worker.Person) error {
+	a.sayf("Les workers ont %s pour remarquer l'arrêt.", "Workers get %s to notice the halt.", r.Notice)
 	loss, err := worker.ResumeAfterLoss(ctx, r, p)
 	a.sayLoss(&loss)
 	switch {
