@@ -39,6 +39,8 @@ type Account struct {
 	draining atomic.Bool                 // what is unsent stays unsent
 	behind   atomic.Bool                 // a sender found Redis ahead of head: the loop must synchronise
 
+	recent recent // what the loop wrote lately
+
 	wake chan struct{} // capacity 1: somebody wants the loop to look again
 }
 

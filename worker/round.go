@@ -145,6 +145,7 @@ func (l *loop) commit(work context.Context, d *draft, states ledger.States) (sen
 	}
 	d.seq = next.Seq
 	l.head = next
+	l.recent.add(next, &d.rec)
 	l.book.Add(next.Seq, &d.rec)
 	l.bookAt, l.recalled = next.Seq, next.Seq
 	idx, err := ledger.Fold(next.Seq, &d.rec, states)

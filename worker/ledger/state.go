@@ -28,8 +28,13 @@ func (p Phase) String() string {
 	return fmt.Sprintf("phase(%d)", uint8(p))
 }
 
-// MarshalText gives the word.
-func (p Phase) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+// MarshalText gives the word; what has none must not be written.
+func (p Phase) MarshalText() ([]byte, error) {
+	if int(p) >= len(phaseNames) {
+		return nil, fmt.Errorf("%s is no phase of a pack", p)
+	}
+	return []byte(phaseNames[p]), nil
+}
 
 // UnmarshalText reads the word.
 func (p *Phase) UnmarshalText(b []byte) error {
