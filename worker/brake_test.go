@@ -54,3 +54,17 @@ func TestARefusedSecondUndoGoesToAPerson(t *testing.T) {
 		t.Error("the answer of NMVS was changed in place")
 	}
 }
+
+// TestAResumeMustFollowEveryReason: one that came after it is not swept away with the rest.
+func TestAResumeMustFollowEveryReason(t *testing.T) {
+	for _, tt := range []struct {
+		notes []string
+		want  uint64
+	}{
+		{[]string{"7 lost"}, 7}, {[]string{"7 lost\n99 fork"}, 99}, {[]string{"7 lost", "3 old\n8 fork\n"}, 8}, {[]string{"", "no number"}, 0},
+	} {
+		if got := lastHalt(tt.notes...); got != tt.want {
+			t.Errorf("%q: resume counts after %d, want %d", tt.notes, got, tt.want)
+		}
+	}
+}

@@ -49,17 +49,28 @@ func (l *loop) halt(work context.Context, why string) {
 	l.latch(why)
 	ctx, cancel := context.WithTimeout(work, storeTimeout)
 	defer cancel()
-	after := l.head.Seq
-	if last, any, err := l.deps.Records.Last(ctx); err == nil && any {
-		after = last.Seq
+	l.haltWhy = why
+	if err := l.noteHalt(ctx); err != nil {
+		l.trouble("halt", err)
+		return
 	}
-	l.haltedAt = haltNote(after, why)
 	if why == whySelf || why == whyBrake {
 		l.recordHalt(ctx, why)
 	}
 	if err := l.deps.State.Halt(ctx, l.cfg.Account, l.haltedAt); err != nil {
 		l.trouble("Redis", err)
 	}
+}
+
+// noteHalt finds the sequence after which a resume counts. Our own head will not do: the
+// ledger may have lost it, and a resume gets a lower one.
+func (l *loop) noteHalt(ctx context.Context) error {
+	last, _, err := l.deps.Records.Last(ctx)
+	if err != nil {
+		return err
+	}
+	l.haltedAt, l.haltWhy = haltNote(last.Seq, l.haltWhy), ""
+	return nil
 }
 
 // recordHalt writes the halt fact. A lost race or a dead server only costs the fact:
@@ -135,10 +146,16 @@ func (l *loop) resumed(work context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if l.haltWhy != "" { // the halt met a ledger that did not answer
+		if err := l.noteHalt(ctx); err != nil {
+			return false, err
+		}
+		return false, l.deps.State.Halt(ctx, l.cfg.Account, l.haltedAt)
+	}
 	if halted && l.haltedAt == "" {
 		l.haltedAt = note
 	}
-	after, _ := HaltNote(l.haltedAt)
+	after := lastHalt(l.haltedAt, note)
 	found := false
 	_, err = l.deps.Records.Read(ctx, after+1, func(e queue.Entry) error {
 		r, err := ledger.Decode(e.Payload, l.cfg.Account)
@@ -169,6 +186,18 @@ func (l *loop) resumed(work context.Context) (bool, error) {
 		return false, l.deps.State.Halt(ctx, l.cfg.Account, l.haltedAt)
 	}
 	return false, nil
+}
+
+// lastHalt returns the highest sequence of all reasons in the notes: a resume must follow
+// every one of them.
+func lastHalt(notes ...string) (after uint64) {
+	for _, note := range notes {
+		for line := range strings.Lines(note) {
+			n, _ := HaltNote(strings.TrimSuffix(line, "\n"))
+			after = max(after, n)
+		}
+	}
+	return after
 }
 
 // checkWitness holds the ledger to the head that an embedded store left on disk: it is all

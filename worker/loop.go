@@ -62,6 +62,7 @@ type loop struct {
 	recalled uint64            // sequence up to which alerts were counted
 	alerts   []time.Time       // of the last hour, that may be our own fault
 	haltedAt string            // value of the halt key that we follow
+	haltWhy  string            // a halt of ours that has no such value yet
 }
 
 // ending is what comes back from a goroutine that made a call.
@@ -73,6 +74,7 @@ type ending struct {
 	bulk   bool   // a submit
 	claims []claim
 	item   *item
+	token  bool // of the single service, for the item's open
 }
 
 func newLoop(a *Account) *loop {
@@ -276,6 +278,9 @@ func (l *loop) settle(e ending) {
 		}
 	}
 	l.claims = append(l.claims, e.claims...)
+	if e.token {
+		l.lanes.tokens++
+	}
 	if e.item != nil {
 		l.items = append(l.items, *e.item)
 	}
