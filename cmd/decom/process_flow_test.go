@@ -271,22 +271,27 @@ func TestASilentStandbyTakesOver(t *testing.T) {
 	out := startOutside(t, packstatetest.RedisOptions{})
 	l := newLine(t, out, lineConfig{})
 	two := []*decomRun{l.start(), l.start()}
+	var server *decomRun
+	eventually(t, 10*time.Second, "one serves and the other stands by", func() error {
+		ranks := map[int]bool{}
+		for _, r := range two {
+			s, err := r.accountStatus()
+			if err != nil {
+				return err
+			}
+			ranks[s.Rank] = true
+			if s.Rank == 0 {
+				server = r
+			}
+		}
+		if !ranks[0] || !ranks[1] {
+			return fmt.Errorf("ranks %v", ranks)
+		}
+		return nil
+	})
 	l.supply(l.packs(10))
 	l.settled(20 * time.Second)
-	for i, r := range two {
-		s, err := r.accountStatus()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if s.Rank == 0 {
-			r.kill()
-			two = []*decomRun{two[1-i]}
-			break
-		}
-	}
-	if len(two) != 1 {
-		t.Fatal("nobody has rank 0")
-	}
+	server.kill()
 	l.supply(l.packs(30))
 	l.settled(30 * time.Second)
 	l.judge()
