@@ -64,6 +64,10 @@ var places = map[string]struct {
 		[]string{"decom/queue", "decom/nmvs", "decom/ratelimit", "decom/worker/packstate", "decom/worker/ledger", "decom/worker/scan", "decom/worker/gs1"},
 		"the line joins the leaves and knows no command line",
 	},
+	"decom/deploy": {
+		[]string{"decom/queue", "decom/queue/queuetest", "decom/worker/scan"},
+		"it has no code but tests of what is shipped beside the program: examples, schemas, alert rules",
+	},
 	"decom/bench": {
 		[]string{"decom/worker", "decom/queue", "decom/queue/queuetest", "decom/nmvs", "decom/nmvs/sim", "decom/ratelimit", "decom/worker/packstate", "decom/worker/packstate/packstatetest", "decom/worker/ledger", "decom/worker/scan"},
 		"load is made of the real parts; scans are read by the worker only",
