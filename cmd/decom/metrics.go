@@ -69,6 +69,9 @@ func (p *process) hooks(u *unit) worker.Hooks {
 				m.dedup.Inc()
 			}
 			u.live.scanned(result)
+			if result == scan.Unresolved {
+				p.log.Warn("a pack's fate could not be established: decom review ls", "account", name, "op", op.String(), "reason", string(reason))
+			}
 		},
 		Call: func(svc string, class nmvs.Class, took time.Duration) {
 			m.requests.WithLabelValues(name, svc, class.String()).Inc()
@@ -82,6 +85,7 @@ func (p *process) hooks(u *unit) worker.Hooks {
 		Alert: func(device string, reason scan.Reason, alertID string) {
 			m.alerts.WithLabelValues(name, device, string(reason)).Inc()
 			u.live.alerted(device, reason, alertID)
+			p.log.Warn("potential falsification: the pack goes into quarantine", "account", name, "device", device, "reason", string(reason), "alert_id", alertID)
 		},
 	}
 }

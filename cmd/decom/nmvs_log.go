@@ -67,6 +67,30 @@ func (l *nmvsLog) back(svc nmvs.Service) {
 	l.log.Info("NMVS answers again", "service", svc.String(), "after", time.Since(since).Round(time.Second).String())
 }
 
+// lost tells of a call whose fate is not known. The breaker bounds how many there are.
+func (l *nmvsLog) lost(call nmvs.Call, cause error) {
+	l.log.Warn("an answer of NMVS is lost or unusable: its packs are held, then verified, and sent again only if still active",
+		"service", call.Service.String(), "packs", len(call.Packs), "cause", cause)
+}
+
+// outage tells when something goes and when it comes back, once each. One goroutine.
+type outage struct {
+	log        *slog.Logger
+	away, back string
+	since      time.Time // zero: it is there
+}
+
+func (o *outage) seen(err error) {
+	switch {
+	case err != nil && o.since.IsZero():
+		o.since = time.Now()
+		o.log.Warn(o.away, "err", err)
+	case err == nil && !o.since.IsZero():
+		o.log.Info(o.back, "after", time.Since(o.since).Round(time.Second).String())
+		o.since = time.Time{}
+	}
+}
+
 // greetEvery is the pause between the pings of a start that nobody answers.
 const greetEvery = 30 * time.Second
 

@@ -68,6 +68,42 @@ func TestARefusedLoginIsToldOnceForAllServices(t *testing.T) {
 	wantLines(t, lines(), "NMVS_FE_AU_02", "credentials have changed")
 }
 
+func TestRedisIsToldWhenItGoesAndWhenItComesBack(t *testing.T) {
+	l, lines := logOf(t)
+	o := outage{log: l.log, away: "Redis does not answer", back: "Redis answers again"}
+	for range 3 {
+		o.seen(nil)
+	}
+	for range 3 {
+		o.seen(errors.New("refused"))
+	}
+	for range 3 {
+		o.seen(nil)
+	}
+	wantLines(t, lines(), "Redis does not answer", "Redis answers again")
+}
+
+func TestALostAnswerIsToldWithItsCause(t *testing.T) {
+	l, lines := logOf(t)
+	k := link{Breaker: breakerThat(t, nmvs.InDoubt), notice: func([]nmvs.Notice) {}, log: l}
+	for _, act := range []nmvs.Act{nmvs.ActPing, nmvs.ActPacks} {
+		_, _ = k.Do(t.Context(), nmvs.Call{Act: act, Service: nmvs.Single})
+	}
+	wantLines(t, lines(), "broken XML")
+}
+
+// breakerThat is a breaker whose calls all end in this class.
+func breakerThat(t *testing.T, class nmvs.Class) *nmvs.Breaker {
+	t.Helper()
+	b, err := nmvs.NewBreaker(sender(func() (nmvs.Answer, error) {
+		return nmvs.Answer{Finding: nmvs.Finding{Class: class}}, errors.New("broken XML")
+	}), nmvs.BreakerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 // sender answers pings as the test says.
 type sender func() (nmvs.Answer, error)
 

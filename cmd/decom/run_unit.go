@@ -32,13 +32,18 @@ type link struct {
 	*nmvs.Breaker
 	client *nmvs.Client
 	notice func([]nmvs.Notice)
+	log    *nmvsLog
 }
 
-// Do passes on what NMVS says of the account's password beside the answer.
+// Do passes on what NMVS says of the account's password beside the answer, and tells of
+// answers that are lost.
 func (l link) Do(ctx context.Context, call nmvs.Call) (nmvs.Answer, error) {
 	a, err := l.Breaker.Do(ctx, call)
 	if len(a.Notices) > 0 {
 		l.notice(a.Notices)
+	}
+	if call.Act != nmvs.ActPing && a.Class == nmvs.InDoubt {
+		l.log.lost(call, err)
 	}
 	return a, err
 }
@@ -75,7 +80,7 @@ func (p *process) newUnit(a *Account) (*unit, error) {
 	}
 	deps := worker.Deps{
 		Scans: p.conn.Scans(a.Name), Records: p.conn.Ledger(a.Name), State: p.store,
-		NMVS: link{u.breaker, u.client, u.live.noticed}, Limiter: meteredLimiter{u.limiter, p.met.wait}, Log: p.log,
+		NMVS: link{u.breaker, u.client, u.live.noticed, u.log}, Limiter: meteredLimiter{u.limiter, p.met.wait}, Log: p.log,
 		Rank: func() int { return p.fleet.rank(a.Name) }, Hooks: p.hooks(u),
 	}
 	if len(p.cfg.Accounts) > 1 {
@@ -165,10 +170,14 @@ func (f *fleet) beat(ctx context.Context, p *process) error {
 func (f *fleet) keep(ctx context.Context, p *process) {
 	tick := time.NewTicker(heartbeatEvery)
 	defer tick.Stop()
+	redis := outage{log: p.log, away: "Redis does not answer: scans wait, nothing is lost", back: "Redis answers again"}
 	for {
 		select {
 		case <-tick.C:
-			_ = f.beat(ctx, p) // a Redis that is away is reported by the loops
+			err := f.beat(ctx, p)
+			if p.conn.Up() && ctx.Err() == nil { // NATS has messages of its own
+				redis.seen(err)
+			}
 		case <-ctx.Done():
 			bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), heartbeatEvery)
 			defer cancel()

@@ -291,6 +291,9 @@ func (a *app) printStatus(s Status) error {
 		if c.Halted {
 			say("! %s est ARRÊTÉ : %s", "! %s is HALTED: %s", c.Account, c.HaltedWhy)
 		}
+		if c.Stores != "" {
+			say("! %s : chiffres incomplets, 0 peut vouloir dire inconnu : %s", "! %s: figures are missing, 0 may mean unknown: %s", c.Account, c.Stores)
+		}
 		if c.Trouble != "" {
 			say("! %s attend : %s", "! %s waits: %s", c.Account, c.Trouble)
 		}
