@@ -197,6 +197,9 @@ func (f *folder) attempt(t *Fact, p *FactPack) error {
 	case Release:
 		s.Phase, s.Fenced = Due, false
 		s.Sends, s.Calls, s.Probe = bump(s.Sends), bump(s.Calls), p.Probe
+		if p.Probe { // the attempt before the probe is the one that changed the pack: an undo must cite it
+			s.Base = s.Opening
+		}
 		f.idx.Due[p.K] = max(t.NotBefore, f.at)
 	case Result:
 		if p.Answer == nil {
@@ -230,13 +233,16 @@ func settle(s State, a *Answer) State {
 		if op.IsUndo() {
 			s.Phase, s.Op, s.Base, s.At, s.Undone = Free, 0, 0, 0, true
 		} else {
-			s.Phase, s.Base, s.At = Inactive, s.Opening, seconds(a.NMVSAt)
+			s.Phase, s.At = Inactive, seconds(a.NMVSAt)
+			if !s.Probe || s.Base == 0 || a.Reason != scan.Confirmed {
+				s.Base = s.Opening
+			}
 		}
 	case scan.Refused, scan.Rejected: // nothing changed: the pack is what it was
-		if s.Base != 0 {
+		if s.Base != 0 && op.IsUndo() {
 			s.Phase, s.Op = Inactive, op.Undoes()
 		} else {
-			s.Phase, s.Op = Free, 0
+			s.Phase, s.Op, s.Base = Free, 0, 0
 		}
 	default: // alert, unresolved
 		s.Phase = Parked
