@@ -24,7 +24,7 @@ func (l *loop) plan(work context.Context, d *draft, opens []opening) error {
 			}
 			o.op.RefC = ref
 		}
-		if d.room.singles > 0 && (!l.onlyBulk() || o.single) {
+		if d.room.singles > 0 && (!l.onlyBulk() || o.single || l.cfg.Mode == ModeBulk && !plainBulk(o)) {
 			d.room.singles--
 			if err := l.openSingle(d, o); err != nil {
 				return err
@@ -46,6 +46,30 @@ func (l *loop) plan(work context.Context, d *draft, opens []opening) error {
 		}
 	}
 	return nil
+}
+
+// needSingle counts what no bulk can carry, and has tokens in hand for it: where bulks
+// take the slots a fetch brings none.
+func (l *loop) needSingle(states ledger.States, due []duePack) (n int) {
+	for i := range l.items {
+		it := &l.items[i]
+		if it.rejected != nil {
+			continue
+		}
+		read := it.e.Op.IsRead() || l.cfg.Settle == E3 && it.read == nil
+		if read || l.cfg.Mode == ModeBulk && (it.e.Op.IsUndo() || it.e.Entry == scan.Manual) {
+			n++
+		}
+	}
+	for i := range due {
+		if s := states[due[i].k]; s.Single || s.Probe || l.cfg.Mode == ModeBulk && s.Op.IsUndo() {
+			n++
+		}
+	}
+	if want := min(n, l.free()) - l.lanes.tokens; want > 0 {
+		l.lanes.tokens += l.deps.Limiter.TryTake(nmvs.Single.String(), want)
+	}
+	return n
 }
 
 // group picks the packs of one bulk and its service.

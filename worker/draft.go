@@ -81,7 +81,11 @@ func (l *loop) draft(work context.Context, ks []scan.PackID, states ledger.State
 	for _, k := range ks {
 		d.known[k] = true
 	}
+	alone := l.needSingle(states, due)
 	d.room = l.capacity(len(l.items) + len(due))
+	if alone == len(l.items)+len(due) && d.room.packs > 0 {
+		d.room = room{singles: d.room.singles + 1} // the slot of a bulk that nothing would fill
+	}
 	d.room.singles = min(d.room.singles, l.lanes.tokens)
 	r := rules{now: time.Now(), skew: l.cfg.Skew, undoFor: undoWindow, probeHold: l.cfg.THoldSingle}
 	for i := range l.claims {

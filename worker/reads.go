@@ -24,17 +24,33 @@ func (a *Account) verifyScan(work context.Context, it item) ending {
 	call := verifyOf(it.p)
 	ans, err := a.readCall(work, call)
 	if err != nil || ans.Class == nmvs.InDoubt {
-		ctx, cancel := context.WithTimeout(work, storeTimeout)
-		defer cancel()
-		if err := it.RetryAfter(ctx, a.cfg.holdDelay(it)); err != nil {
-			a.trouble("hold", err)
-		}
+		a.giveUp(work, it)
 		return ending{}
 	}
 	r := &reading{trx: call.C, answer: answerOfRead(ans.Finding)}
 	r.answer.NMVSTrx, r.answer.NMVSAt = ans.Tx, scan.Time(ans.At)
 	it.read = r
-	return ending{item: &it}
+	if it.e.Op.IsRead() {
+		return ending{item: &it}
+	}
+	// The open that follows needs a token too: without one the scan would go back, and be
+	// verified again, for ever where tokens are scarce.
+	ctx, cancel := context.WithTimeout(work, a.cfg.THTTPSingle)
+	defer cancel()
+	if err := a.deps.Limiter.Take(ctx, nmvs.Single.String(), 1); err != nil {
+		a.giveUp(work, it)
+		return ending{}
+	}
+	return ending{item: &it, token: true}
+}
+
+// giveUp sends a scan back to the stream for a while.
+func (a *Account) giveUp(work context.Context, it item) {
+	ctx, cancel := context.WithTimeout(work, storeTimeout)
+	defer cancel()
+	if err := it.RetryAfter(ctx, a.cfg.holdDelay(it)); err != nil {
+		a.trouble("hold", err)
+	}
 }
 
 // answerOfRead is what a verify's finding says to whoever asked for it.
