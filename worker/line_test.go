@@ -40,17 +40,22 @@ type world struct {
 	cfg    Config
 	rate   ratelimit.Rate
 
+	resumes int  // halts that a person ended
+	tracing bool // note what happens
+	began   time.Time
+
 	step  atomic.Pointer[func(p *process, step string)] // called at every step of every process
 	fault atomic.Pointer[func(p *process, call string) packstatetest.Fault]
 
 	flying sync.WaitGroup // late copies of requests
 
 	mu     sync.Mutex
-	procs  []*process // guarded by mu
-	events []event    // guarded by mu
-	cache  folded     // guarded by mu
-	closed bool       // guarded by mu
-	last   time.Time  // the newest device time given; guarded by mu
+	procs  []*process  // guarded by mu
+	events []event     // guarded by mu
+	cache  folded      // guarded by mu
+	closed bool        // guarded by mu
+	trace  []traceLine // guarded by mu
+	last   time.Time   // the newest device time given; guarded by mu
 }
 
 // event is a scan that a device published.
@@ -79,7 +84,7 @@ type process struct {
 func line(t *testing.T, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, store: packstatetest.NewMemory(), rate: ratelimit.Rate{N: 50, Per: time.Second}}
+		w := &world{t: t, began: time.Now(), store: packstatetest.NewMemory(), rate: ratelimit.Rate{N: 50, Per: time.Second}}
 		w.broker = queuetest.NewBroker(t, queue.Account{Name: acc, Sites: []string{site}})
 		w.broker.Takes = 2 * time.Millisecond
 		w.broker.OnAck = w.holdKept
@@ -97,11 +102,11 @@ func (w *world) start(name string, rank int) *process {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &process{w: w, name: name, rank: rank, conn: w.broker.Conn(), cancel: cancel, done: make(chan struct{})}
-	lim, err := ratelimit.New(ratelimit.Config{Limits: map[string]ratelimit.Rate{"single": w.rate}})
+	lim, err := ratelimit.New(ratelimit.Config{Limits: map[string]ratelimit.Rate{"single": w.rate, "bulk": w.rate}})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if p.brk, err = nmvs.NewBreaker(door{w.reg, p}, nmvs.BreakerConfig{Services: []nmvs.Service{nmvs.Single}}); err != nil {
+	if p.brk, err = nmvs.NewBreaker(door{w.reg, p}, nmvs.BreakerConfig{Services: []nmvs.Service{nmvs.Single, nmvs.Bulk, nmvs.Mixed}}); err != nil {
 		w.t.Fatal(err)
 	}
 	cfg := w.cfg
@@ -256,7 +261,18 @@ func (w *world) packOf(serial string) scan.Pack {
 // scan publishes a new scan event of a device with its clock. Device times never tie.
 func (w *world) scan(device, serial string, op scan.Op) event {
 	w.t.Helper()
+	e, n := w.scanned(device, serial, op)
+	seq := w.publish(e)
 	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events[n].seq = seq
+	return w.events[n]
+}
+
+// scanned is scan before it is published: a robot without network.
+func (w *world) scanned(device, serial string, op scan.Op) (event, int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	at := time.Now()
 	if !at.After(w.last) {
 		at = w.last.Add(time.Millisecond)
@@ -264,13 +280,7 @@ func (w *world) scan(device, serial string, op scan.Op) event {
 	w.last = at
 	e := event{id: fmt.Sprintf("e%d", len(w.events)), device: device, serial: serial, op: op, at: at}
 	w.events = append(w.events, e)
-	n := len(w.events) - 1
-	w.mu.Unlock()
-	seq := w.publish(e)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.events[n].seq = seq
-	return w.events[n]
+	return e, len(w.events) - 1
 }
 
 // publish publishes an event, again or for the first time.
@@ -281,6 +291,7 @@ func (w *world) publish(e event) uint64 {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.note("%s publishes %s, %v of %s, scanned at %v", e.device, e.id, e.op, e.serial, e.at.Sub(w.began))
 	ack, err := w.dev.PublishScan(context.Background(), site, e.device, e.id, body)
 	if err != nil {
 		w.t.Fatal(err)

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -19,22 +20,42 @@ type folded struct {
 	facts  []ledger.Fact
 	head   ledger.Head
 	n      int
+
+	submitted map[string]bool // bulks that NMVS accepted
+	probes    map[string]bool // attempts that are the one qualified repeat
+	gen       int             // losses of the ledger before
+	broken    bool            // the chain broke, after the ledger lost records
 }
 
 // fold reads the whole ledger anew, holding it to CHAIN. It goes on from where it was
 // while the ledger only grows.
-func (w *world) fold() folded {
+func (w *world) fold() (g folded) {
+	w.peek(func(f *folded) {
+		g = *f
+		g.states, g.trx, g.notes, g.facts = maps.Clone(f.states), maps.Clone(f.trx), maps.Clone(f.notes), slices.Clone(f.facts)
+	})
+	return g
+}
+
+// peek is fold without a copy: look may only read, and not call the world.
+func (w *world) peek(look func(f *folded)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	es := w.broker.Records(acc)
 	f := &w.cache
-	if f.states == nil || f.n > len(es) || f.n > 0 && es[f.n-1].Hash != f.head.Hash {
-		*f = folded{states: ledger.States{}, trx: map[uint64]map[string]bool{}, notes: map[string]bool{}}
+	es := w.broker.RecordsFrom(acc, f.n)
+	if f.states == nil || f.gen != w.broker.Losses() {
+		*f = folded{states: ledger.States{}, trx: map[uint64]map[string]bool{}, notes: map[string]bool{},
+			submitted: map[string]bool{}, probes: map[string]bool{}, gen: w.broker.Losses()}
+		es = w.broker.RecordsFrom(acc, 0)
 	}
-	for _, e := range es[f.n:] {
+	for _, e := range es {
 		r, err := ledger.Decode(e.Payload, acc)
 		if err != nil {
 			w.t.Fatalf("CHAIN: record %d: %v", e.Seq, err)
+		}
+		if f.broken = f.broken || w.reg.lossy.Load() && (r.PrevSeq != f.head.Seq || r.Prev != f.head.Hash); f.broken {
+			f.n++
+			continue // nothing after it counts: everybody must halt
 		}
 		if r.PrevSeq != f.head.Seq || r.Prev != f.head.Hash {
 			w.t.Errorf("CHAIN: record %d follows %d %s, not %d %s", e.Seq, r.PrevSeq, r.Prev, f.head.Seq, f.head.Hash)
@@ -45,18 +66,38 @@ func (w *world) fold() folded {
 		f.trx[e.Seq] = map[string]bool{}
 		for i := range r.Open {
 			f.trx[e.Seq][r.Open[i].C] = true
+			f.probes[r.Open[i].C] = r.Open[i].Probe
 		}
 		for i := range r.Note {
 			if r.Note[i].K == "" {
 				f.notes[r.Note[i].Src+" "+r.Note[i].Ev] = true
 			}
 		}
+		for i := range r.Fact {
+			if r.Fact[i].Kind == ledger.Submitted {
+				f.submitted[r.Fact[i].C] = true
+			}
+		}
 		f.facts = append(f.facts, r.Fact...)
 		f.head, f.n = e.Head(), f.n+1
+		w.noteRecord(e.Seq, r)
 	}
-	g := *f
-	g.states, g.trx, g.notes, g.facts = maps.Clone(f.states), maps.Clone(f.trx), maps.Clone(f.notes), slices.Clone(f.facts)
-	return g
+	look(f)
+}
+
+// isProbe says whether the attempt is the one qualified repeat.
+func (w *world) isProbe(c string) (yes bool) {
+	w.peek(func(f *folded) { yes = f.probes[c] })
+	return yes
+}
+
+// trusting says that an operator chose to take a stranger's change for ours.
+func (w *world) trusting() bool { return w.cfg.Settle == E3 || w.cfg.Settle == E4 }
+
+// isHalted says whether the halt key stands.
+func (w *world) isHalted() bool {
+	_, halted, err := w.store.Halted(context.Background(), acc)
+	return err == nil && halted
 }
 
 // holdKept is KEPT, checked at each ack: the scan's id or a larger key is on the ledger.
@@ -64,23 +105,22 @@ func (w *world) holdKept(_ string, m scan.Meta) {
 	if w.reg.lossy.Load() {
 		return
 	}
-	f := w.fold()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, e := range w.events {
-		if e.id != m.MsgID || e.device != m.Device {
-			continue
+	w.peek(func(f *folded) {
+		for _, e := range w.events {
+			if e.id != m.MsgID || e.device != m.Device {
+				continue
+			}
+			s := f.states[w.packOf(e.serial).ID()]
+			key := scan.NewKey(min(e.at.UnixMilli(), m.Stored.UnixMilli()), site+"/"+e.device, e.id)
+			if !s.Saw(scan.SeenTag(site+"/"+e.device, e.id)) && key.Compare(s.Last) > 0 {
+				w.t.Errorf("KEPT: scan %s is acknowledged, the ledger knows nothing of it", e.id)
+			}
+			return
 		}
-		s := f.states[w.packOf(e.serial).ID()]
-		key := scan.NewKey(min(e.at.UnixMilli(), m.Stored.UnixMilli()), site+"/"+e.device, e.id)
-		if !s.Saw(scan.SeenTag(site+"/"+e.device, e.id)) && key.Compare(s.Last) > 0 {
-			w.t.Errorf("KEPT: scan %s is acknowledged, the ledger knows nothing of it", e.id)
+		if !f.notes[site+"/"+m.Device+" "+m.MsgID] {
+			w.t.Errorf("KEPT: scan %s is acknowledged without a note", m.MsgID)
 		}
-		return
-	}
-	if !f.notes[site+"/"+m.Device+" "+m.MsgID] {
-		w.t.Errorf("KEPT: scan %s is acknowledged without a note", m.MsgID)
-	}
+	})
 }
 
 // outcomes returns what was published, by event id.
@@ -115,10 +155,15 @@ func (w *world) want(e event, want string) {
 
 // quiet says that nothing is open, due or waiting, and every event has its outcome.
 func (w *world) quiet() (busy string) {
-	for k, s := range w.fold().states {
-		if s.Phase == ledger.Opened || s.Phase == ledger.Due {
-			return "pack " + string(k) + " is " + s.Phase.String()
+	w.peek(func(f *folded) {
+		for k, s := range f.states {
+			if s.Phase == ledger.Opened || s.Phase == ledger.Due {
+				busy = "pack " + string(k) + " is " + s.Phase.String()
+			}
 		}
+	})
+	if busy != "" {
+		return busy
 	}
 	if n := w.broker.Left(acc); n > 0 {
 		return "scans are not acknowledged"
@@ -159,7 +204,7 @@ func (w *world) hold() {
 	w.mu.Unlock()
 	newest := map[string]event{}
 	for _, e := range events {
-		if n := len(outs[e.id]); n != 1 {
+		if n := len(outs[e.id]); n != 1 && !(n > 1 && w.reg.lossy.Load()) { // what a lost record said may be said again
 			w.t.Errorf("OUT: event %s has %d outcomes", e.id, n)
 		}
 		if old, ok := newest[e.serial]; !e.op.IsRead() && (!ok || e.at.After(old.at)) {
@@ -174,10 +219,13 @@ func (w *world) hold() {
 			continue // we may hold it for ours: our undo was executed in doubt and refused afterwards
 		}
 		inactive := len(p.reasons) > 0
+		if p.strange && w.trusting() {
+			continue // the operator's choice
+		}
 		if s.Phase == ledger.Inactive && !p.ours {
 			w.t.Errorf("OURS: pack %s is ours on the ledger, in truth %+v", serial, *p)
 		}
-		if s.Phase != ledger.Parked && w.reg.flights[serial] == "" && (s.Phase == ledger.Inactive) != (inactive && p.ours) {
+		if s.Phase != ledger.Parked && w.reg.flights[serial].n == 0 && (s.Phase == ledger.Inactive) != (inactive && p.ours) {
 			w.t.Errorf("TRUTH: pack %s is %s on the ledger, in truth %+v", serial, s.Phase, *p)
 		}
 	}
@@ -191,9 +239,18 @@ func (w *world) hold() {
 			w.t.Errorf("FINAL: pack %s is %+v, its newest event %s asked for %v", serial, s, e.id, e.op)
 		}
 	}
-	if limit := 3 + 2*w.cfg.withDefaults().Parallel; w.reg.alerts > limit {
+	if limit := (1 + w.resumes) * (3 + 2*w.atOnce()); w.reg.alerts > limit {
 		w.t.Errorf("BRAKE: %d alerts without a person", w.reg.alerts)
 	}
+}
+
+// atOnce is how many packs one process may have open.
+func (w *world) atOnce() int {
+	cfg := w.cfg.withDefaults()
+	if cfg.UseBulk || cfg.UseMixed {
+		return cfg.Parallel + cfg.Batch
+	}
+	return cfg.Parallel
 }
 
 func (w *world) resultOf(outs map[string][]scan.Outcome, e event) scan.Result {

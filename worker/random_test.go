@@ -2,9 +2,14 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
+	"os"
+	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -12,57 +17,116 @@ import (
 
 	"decom/nmvs"
 	"decom/queue/queuetest"
-	"decom/worker/ledger"
 	"decom/worker/packstate/packstatetest"
 	"decom/worker/scan"
 )
 
 var (
-	seeds    = flag.Uint64("seeds", 50, "random schedules to run")
-	fromSeed = flag.Uint64("seed", 1, "the first of them")
+	seeds     = flag.Uint64("seeds", 50, "random schedules to run")
+	fromSeed  = flag.Uint64("seed", 1, "the first of them")
+	eachOf    = flag.Uint64("every", 1, "run every n-th of them only: several processes share the work")
+	forcePlan = flag.String("plan", "", "parts of the plan that stand fast: mode=bulk,doubt=sameid,...")
+	traceTo   = flag.String("trace", "", "write the trace of every schedule to this file")
 )
 
-// TestRandomSchedulesKeepEveryInvariant mixes scans, republished and redelivered ones,
-// undos, verifies, faults at all edges, crashes, pauses and a Redis that loses its
-// memory, over two processes. After it a time without faults: all comes to rest, and every
-// invariant of protocol.md section 10 holds. The seed of a failure stands in its name.
+// TestRandomSchedulesKeepEveryInvariant mixes scans, republished, redelivered and
+// reordered ones, undos, verifies, faults at all edges, crashes and pauses at each step, a
+// Redis that loses its memory or a ledger that loses its tail, over one to three
+// processes and every setting of the account. After it a time without faults: all comes to
+// rest, and every invariant of protocol.md section 10 holds. A failing seed prints its
+// trace and the command that replays it.
 func TestRandomSchedulesKeepEveryInvariant(t *testing.T) {
-	for seed := *fromSeed; seed < *fromSeed+*seeds; seed++ {
+	for seed := *fromSeed; seed < *fromSeed+*seeds; seed += *eachOf {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			line(t, func(w *world) { newChaos(w, seed).run() })
+			line(t, func(w *world) {
+				c, err := newChaos(w, seed)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.report(t, seed)
+				c.run()
+			})
 		})
+		if t.Failed() && testing.Verbose() {
+			return
+		}
+	}
+}
+
+// report tells a failed run, so that it can be read and run again.
+func (c *chaos) report(t *testing.T, seed uint64) {
+	if !t.Failed() && *traceTo == "" {
+		return
+	}
+	text, sum := c.w.story()
+	if *traceTo != "" {
+		if err := os.WriteFile(*traceTo, []byte(text), 0o600); err != nil {
+			t.Error(err)
+		}
+		t.Logf("trace %016x", sum)
+	}
+	if t.Failed() {
+		t.Logf("seed %d, trace %016x: %v\n%sreplay: make simulate SEEDS=1 SEED=%d PLAN=%q", seed, sum, c.plan, text, seed, *forcePlan)
 	}
 }
 
 // chaos is one random schedule.
 type chaos struct {
-	w  *world
-	mu sync.Mutex
-	r  *rand.Rand // guarded by mu
+	plan
+	w    *world
+	seed uint64
 
-	on      bool // faults happen; guarded by mu
-	foreign int
-	crash   int // steps until the next crash, 0 = none; guarded by mu
-	saved   packstatetest.Copy
-	live    [2]*process
-	born    int
+	mu       sync.Mutex
+	rands    map[string]*rand.Rand // one for each who draws: what one draws does not move what others draw; guarded by mu
+	on       bool                  // faults happen; guarded by mu
+	next     strike                // what comes after some steps; guarded by mu
+	saved    packstatetest.Copy    // guarded by mu
+	sleepers map[chan struct{}]bool
+	lost     bool // the ledger lost its tail; guarded by mu
+
+	strangers int
+	stash     []event // scanned, not published yet
+	live      []*process
+	born      int
 }
 
-func newChaos(w *world, seed uint64) *chaos {
-	return &chaos{w: w, r: rand.New(rand.NewPCG(seed, 7)), on: true, saved: w.store.Save()}
+// strike is a fault that strikes at one of the next steps of any process.
+type strike struct {
+	kind  string
+	after int
+}
+
+func newChaos(w *world, seed uint64) (*chaos, error) {
+	c := &chaos{w: w, seed: seed, rands: map[string]*rand.Rand{}, on: true, saved: w.store.Save(), sleepers: map[chan struct{}]bool{}}
+	var err error
+	c.plan, err = planOf(rand.New(rand.NewPCG(seed, 11)), *forcePlan)
+	w.tracing = true
+	return c, err
+}
+
+// draw gives fn the random source of that name.
+func (c *chaos) draw(name string, fn func(r *rand.Rand)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.rands[name]
+	if r == nil {
+		h := fnv.New64a()
+		h.Write([]byte(name))
+		r = rand.New(rand.NewPCG(c.seed, h.Sum64()))
+		c.rands[name] = r
+	}
+	fn(r)
 }
 
 // odds is true p of the time, while faults happen.
-func (c *chaos) odds(p float64) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.on && c.r.Float64() < p
+func (c *chaos) odds(who string, p float64) (yes bool) {
+	c.draw(who, func(r *rand.Rand) { yes = r.Float64() < p && c.on })
+	return yes
 }
 
-func (c *chaos) pick(n int) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.r.IntN(n)
+func (c *chaos) pick(who string, n int) (i int) {
+	c.draw(who, func(r *rand.Rand) { i = r.IntN(n) })
+	return i
 }
 
 var brokerFaults = []queuetest.Fault{
@@ -73,49 +137,106 @@ var brokerFaults = []queuetest.Fault{
 
 func (c *chaos) run() {
 	w := c.w
-	w.cfg.Parallel = 1 + c.pick(4)
-	w.reg.forgot.Store(true) // Redis may lose its memory between a sender's look and its write
-	w.broker.Random(uint64(c.pick(1<<30)), 0.01, brokerFaults...)
+	w.note("plan: %v", c.plan)
+	w.cfg = c.settings(w.cfg)
+	w.reg.refusesUsed, w.reg.tolerance = c.doubt == SameID, c.tolerance
+	w.reg.forgot.Store(c.stores == "redis") // Redis may lose its memory between a sender's look and its write
+	w.broker.Random(c.seed, 0.01, brokerFaults...)
 	w.reg.mu.Lock()
-	w.reg.chance = c.fate
+	w.reg.chance, w.reg.bulkFate, w.reg.atDoor = c.fate, c.fateOfBulk, func(p *process) { c.pause(p.name+" door", 0.02) }
 	w.reg.mu.Unlock()
-	w.onCall(func(_ *process, call string) packstatetest.Fault {
+	w.onCall(func(p *process, call string) packstatetest.Fault {
 		switch {
-		case c.odds(0.01):
+		case c.odds(p.name+call, 0.01):
 			return packstatetest.Before
-		case c.odds(0.01):
+		case c.odds(p.name+call, 0.01):
 			return packstatetest.AfterLost
 		}
 		return packstatetest.None
 	})
 	w.onStep(c.step)
-	c.restart(0)
-	c.restart(1)
-	for range 40 {
+	c.live = make([]*process, c.workers)
+	for i := range c.live {
+		c.restart(i)
+	}
+	for range c.acts {
 		c.act()
-		w.during(time.Duration(c.pick(20000)) * time.Millisecond)
+		w.during(time.Duration(c.pick("time", 20000)) * time.Millisecond)
 	}
 	c.calm()
-	w.settle(12 * time.Hour)
 }
 
-// calm ends all faults. A person lets a halted account go on.
+// calm ends all faults and waits until everything has settled (LIVE). A person lets a
+// halted account go on. Then the other invariants hold.
 func (c *chaos) calm() {
+	w := c.w
 	c.mu.Lock()
-	c.on, c.crash = false, 0
+	c.on, c.next = false, strike{}
+	for s := range c.sleepers {
+		time.AfterFunc(time.Duration(c.rands["time"].IntN(60_000))*time.Millisecond, func() { wake(s) })
+	}
 	c.mu.Unlock()
-	c.w.broker.Random(0, 0, brokerFaults...)
+	w.note("no more faults")
+	w.broker.Random(0, 0, brokerFaults...)
+	w.reg.setDown(false)
 	for i := range c.live {
 		if c.live[i].dead.Load() {
 			c.restart(i)
 		}
 	}
-	for range 20 {
-		c.w.during(time.Minute)
-		if _, halted, _ := c.w.store.Halted(context.Background(), acc); halted {
-			c.w.appendRaw(&ledger.Record{Fact: []ledger.Fact{{Kind: ledger.Resume, Who: "anna", Why: "test"}}})
+	for _, e := range c.stash {
+		w.publish(e)
+	}
+	began := time.Now()
+	for n := 0; ; n++ {
+		w.during(max(5*time.Second, time.Since(began)/20))
+		if w.isHalted() {
+			if end := c.resume(); end {
+				return
+			}
+			continue
+		}
+		busy := w.quiet()
+		if busy == "" && n > 0 {
+			break
+		}
+		if time.Since(began) > 12*time.Hour {
+			w.t.Errorf("LIVE: after 12 h without faults %s", busy)
+			break
 		}
 	}
+	w.hold()
+}
+
+// resume is a person who looks at a halted account. It says that nothing goes on any
+// more: a chain that broke after a loss is beyond the tool.
+func (c *chaos) resume() (end bool) {
+	w := c.w
+	ctx := context.Background()
+	note := w.halted()
+	w.note("halted: %s", note)
+	c.mu.Lock()
+	lost := c.lost
+	c.mu.Unlock()
+	if !lost && !strings.Contains(note, whySelf) && !strings.Contains(note, whyBrake) {
+		w.t.Errorf("STOP: the account halts although no store lies: %s", note)
+		return true
+	}
+	_, _, err := Resume(ctx, w.resumer(), anna)
+	if errors.Is(err, ErrLedgerLost) && lost {
+		_, err = ResumeAfterLoss(ctx, w.resumer(), anna)
+	}
+	var chain *ChainError
+	switch {
+	case lost && errors.As(err, &chain):
+		w.note("%v", err)
+		return true
+	case err != nil && !errors.Is(err, ErrNotHalted) && !errors.Is(err, ErrContended):
+		w.t.Errorf("resume: %v", err)
+		return true
+	}
+	w.resumes++
+	return false
 }
 
 func (c *chaos) restart(i int) {
@@ -123,68 +244,167 @@ func (c *chaos) restart(i int) {
 	c.live[i] = c.w.start(fmt.Sprintf("w%d#%d", i, c.born), i)
 }
 
-// step may end or stop the process that comes to it.
-func (c *chaos) step(p *process, _ string) {
+// step may end or stop the process that comes to it, or have a store lose something.
+func (c *chaos) step(p *process, step string) {
+	c.w.note("%s %s", p.name, step)
 	c.mu.Lock()
-	dies := false
-	if c.crash > 0 {
-		c.crash--
-		dies = c.crash == 0
+	kind := ""
+	if c.next.after > 0 {
+		if c.next.after--; c.next.after == 0 {
+			kind = c.next.kind
+		}
 	}
+	saved := c.saved
 	c.mu.Unlock()
-	if dies {
+	if kind != "" {
+		c.w.note("%s, at %s of %s", kind, step, p.name)
+	}
+	switch kind {
+	case "crash":
 		p.kill()
-	} else if c.odds(0.01) {
-		time.Sleep(time.Duration(c.pick(100)) * time.Second)
+	case "redis empty":
+		c.w.store.Lose()
+	case "redis older":
+		c.w.store.RollBack(saved)
+	case "redis saved":
+		copied := c.w.store.Save()
+		c.mu.Lock()
+		c.saved = copied
+		c.mu.Unlock()
+	case "ledger":
+		c.loseTail()
+	default:
+		c.pause(p.name+" step", 0.015)
+	}
+}
+
+func (c *chaos) loseTail() {
+	n := 1 + c.pick("loss", 3)
+	c.mu.Lock()
+	again := c.lost
+	c.lost = true
+	c.mu.Unlock()
+	if !again {
+		c.w.reg.lossy.Store(true)
+		c.w.broker.LoseTail(n)
+	}
+}
+
+// pause stops who calls it: for a while, longer than every limit, or until somebody
+// verifies a pack, which is when a late writer hurts most.
+func (c *chaos) pause(who string, p float64) {
+	if !c.odds(who, p) {
+		return
+	}
+	d, until := time.Duration(c.pick(who, 100))*time.Second, false
+	switch c.pick(who, 4) {
+	case 0:
+		d = 3 * time.Hour
+	case 1:
+		d, until = 2*time.Hour, true
+	}
+	c.w.note("%s stops for %v, or until the next verify: %v", who, d, until)
+	s := make(chan struct{}, 1)
+	c.mu.Lock()
+	c.sleepers[s] = until
+	c.mu.Unlock()
+	select {
+	case <-s:
+	case <-time.After(d):
+	}
+	c.mu.Lock()
+	delete(c.sleepers, s)
+	c.mu.Unlock()
+	c.w.note("%s goes on", who)
+}
+
+func wake(s chan struct{}) {
+	select {
+	case s <- struct{}{}:
+	default:
+	}
+}
+
+// verified wakes who waits for a verify, a little later.
+func (c *chaos) verified() {
+	d := time.Duration(c.pick("wake", 120)) * time.Millisecond
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for s, until := range c.sleepers {
+		if until {
+			time.AfterFunc(d, func() { wake(s) })
+		}
 	}
 }
 
 // fate draws what befalls a call. A late copy executes before the hold is over (A3).
-func (c *chaos) fate(read bool) fate {
-	if !c.odds(0.3) {
+func (c *chaos) fate(who string, read bool) fate {
+	if read {
+		c.verified()
+	}
+	if !c.odds(who, 0.3) {
 		return fate{}
 	}
-	fates := []fate{{lost: true}, {mute: true}, {late: time.Duration(1+c.pick(140)) * time.Second}, {dial: true},
-		{class: nmvs.Busy}, {class: nmvs.Setup}, {slow: time.Duration(c.pick(40)) * time.Second}}
+	fates := []fate{{lost: true}, {mute: true}, {late: time.Duration(1+c.pick(who, 140)) * time.Second}, {dial: true},
+		{class: nmvs.Busy}, {class: nmvs.Setup}, {class: nmvs.TooFast}, {class: nmvs.Format}, {code: "NMVS_FE_LOT_01"},
+		{slow: time.Duration(c.pick(who, 40)) * time.Second}}
 	if read {
 		fates = []fate{{lost: true}, {mute: true}, {dial: true}, {class: nmvs.Busy}, {slow: 5 * time.Second}}
 	}
-	return fates[c.pick(len(fates))]
+	return fates[c.pick(who, len(fates))]
+}
+
+// fateOfBulk draws what becomes of an accepted bulk.
+func (c *chaos) fateOfBulk(_ string, packs int) bulkFate {
+	f := bulkFate{packs: map[int]packFate{}}
+	if !c.odds("bulk", 0.6) {
+		return f
+	}
+	f.takes = time.Duration(c.pick("bulk", 150)) * time.Second
+	for i := range packs {
+		if c.odds("bulk", 0.3) {
+			f.packs[i] = []packFate{{silent: true}, {dropped: true}, {abroad: true},
+				{late: time.Duration(1+c.pick("bulk", 240)) * time.Second}, {late: 40 * time.Minute}}[c.pick("bulk", 5)]
+		}
+	}
+	return f
 }
 
 // act does one thing from outside.
 func (c *chaos) act() {
 	w := c.w
-	switch n := c.pick(20); {
+	serial := fmt.Sprint("S", c.pick("act", 5))
+	switch n := c.pick("act", 24); {
 	case n < 9:
-		ops := []scan.Op{scan.Supply, scan.Supply, scan.Supply, scan.UndoSupply, scan.UndoSupply, scan.Verify, scan.Destroy}
-		w.scan(fmt.Sprint("d", c.pick(2)), fmt.Sprint("S", c.pick(5)), ops[c.pick(len(ops))])
-	case n < 12:
-		w.mu.Lock()
-		var e event
-		if len(w.events) > 0 {
-			e = w.events[c.pick(len(w.events))]
+		for range 1 + c.pick("act", 3) {
+			w.scan(fmt.Sprint("d", c.pick("act", 2)), fmt.Sprint("S", c.pick("act", 5)), c.op())
+			time.Sleep(2 * time.Millisecond) // device times never tie, and stay behind the stream's
 		}
-		w.mu.Unlock()
-		if e.id != "" {
-			w.publish(e)
-		}
+	case n < 10:
+		e, _ := w.scanned(fmt.Sprint("d", c.pick("act", 2)), serial, c.op())
+		c.stash = append(c.stash, e)
+		time.Sleep(2 * time.Millisecond)
+	case n < 11 && len(c.stash) > 0:
+		w.publish(c.stash[0])
+		c.stash = c.stash[1:]
 	case n < 13:
-		w.broker.RedeliverAll(acc)
+		c.republish()
 	case n < 14:
-		c.saved = w.store.Save()
-	case n < 15:
-		w.store.RollBack(c.saved)
-	case n < 16:
-		w.store.Lose()
-	case n < 17 && c.foreign < 2:
-		c.foreign++
-		w.reg.foreign(fmt.Sprint("S", c.pick(5)), "SUPPLIED")
+		w.broker.RedeliverAll(acc)
+	case n < 17:
+		c.storeFault()
+	case n < 18 && c.strangers < c.foreign:
+		c.strangers++
+		w.note("a stranger decommissions %s", serial)
+		w.reg.foreign(serial, "SUPPLIED")
 	case n < 19:
-		c.mu.Lock()
-		c.crash = 1 + c.r.IntN(6)
-		c.mu.Unlock()
+		w.reg.mu.Lock()
+		w.reg.down, w.reg.silent = !w.reg.down, n%2 == 0
+		w.reg.mu.Unlock()
+	case n < 22:
+		c.soon("crash")
 	default:
+		w.reg.setDown(false)
 		for i := range c.live {
 			if c.live[i].dead.Load() {
 				c.restart(i)
@@ -192,4 +412,48 @@ func (c *chaos) act() {
 		}
 	}
 	synctest.Wait()
+}
+
+func (c *chaos) op() scan.Op {
+	ops := []scan.Op{scan.Supply, scan.Supply, scan.Supply, scan.UndoSupply, scan.UndoSupply, scan.Verify, scan.Destroy}
+	return ops[c.pick("act", len(ops))]
+}
+
+func (c *chaos) republish() {
+	c.w.mu.Lock()
+	var e event
+	if n := len(c.w.events); n > 0 {
+		e = c.w.events[c.pick("act", n)]
+	}
+	c.w.mu.Unlock()
+	if e.id != "" {
+		c.w.publish(e)
+	}
+}
+
+// storeFault has a store lose something at one of the next steps (A2: one of them only).
+func (c *chaos) storeFault() {
+	switch c.stores {
+	case "redis":
+		c.soon([]string{"redis saved", "redis older", "redis empty"}[c.pick("act", 3)])
+	case "ledger":
+		c.soon("ledger")
+	}
+}
+
+func (c *chaos) soon(kind string) {
+	n := 1 + c.pick("act", 8)
+	c.mu.Lock()
+	c.next = strike{kind, n}
+	c.mu.Unlock()
+}
+
+// TestMain keeps a simulation on one thread: what a seed draws is then drawn in the same
+// order. The rest of the tests is not concerned.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if *seeds > 50 || *fromSeed > 1 {
+		runtime.GOMAXPROCS(1)
+	}
+	os.Exit(m.Run())
 }

@@ -38,21 +38,34 @@ type registry struct {
 	w *world
 
 	mu      sync.Mutex
-	packs   map[string]*truth    // by serial; guarded by mu
-	script  []fate               // of the next change calls; guarded by mu
-	reads   []fate               // of the next verifies; guarded by mu
-	chance  func(read bool) fate // guarded by mu
-	down    bool                 // no connection at all
-	silent  bool                 // down: connections are taken, and nothing is ever answered
-	bytes   map[string]string    // c -> digest; guarded by mu
-	flights map[string]string    // serial -> c on its way; guarded by mu
-	changes []nmvs.Call          // change calls written; guarded by mu
-	verify  int                  // verifies written
+	packs   map[string]*truth                // by serial; guarded by mu
+	script  []fate                           // of the next change calls; guarded by mu
+	reads   []fate                           // of the next verifies; guarded by mu
+	chance  func(who string, read bool) fate // guarded by mu
+	atDoor  func(p *process)                 // called before a sender's last look; guarded by mu
+	down    bool                             // no connection at all
+	silent  bool                             // down: connections are taken, and nothing is ever answered
+	bytes   map[string]string                // c -> digest; guarded by mu
+	flights map[string]flight                // serial -> what is on its way; guarded by mu
+	used    map[string]bool                  // ids of changes that were looked at; guarded by mu
+	bulks   map[string]*bulkJob              // accepted bulks by tx; guarded by mu
+	changes []nmvs.Call                      // change calls written; guarded by mu
+	verify  int                              // verifies written
 	pings   int
 	alerts  int
 	stop    bool        // no byte may arrive: the account is halted
 	forgot  atomic.Bool // the projection may lose records between the sender's last look and its write
 	lossy   atomic.Bool // the ledger lost records: its fold does not tell which attempt is open
+
+	refusesUsed bool                               // an id that was looked at is refused (A3 of `doubt: sameid`)
+	tolerance   int                                // repeats of one login that are answered without an alert
+	bulkFate    func(c string, packs int) bulkFate // what becomes of an accepted bulk; nil: all at once, in a second
+}
+
+// flight is the copies of one attempt that may still be executed.
+type flight struct {
+	c string
+	n int
 }
 
 // truth is R(k).
@@ -62,10 +75,13 @@ type truth struct {
 	ours    bool
 	undone  bool // we undid a change of ours once
 	taken   bool // after that, a stranger decommissioned it
+	strange bool // a stranger decommissioned it once
+	repeats int  // tolerated repeats of our change
 }
 
 func newRegistry(t testing.TB, w *world) *registry {
-	return &registry{t: t, w: w, packs: map[string]*truth{}, bytes: map[string]string{}, flights: map[string]string{}}
+	return &registry{t: t, w: w, packs: map[string]*truth{}, bytes: map[string]string{},
+		flights: map[string]flight{}, used: map[string]bool{}, bulks: map[string]*bulkJob{}}
 }
 
 func (r *registry) pack(serial string) *truth {
@@ -100,7 +116,7 @@ func (r *registry) foreign(serial string, reasons ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if p := r.pack(serial); len(p.reasons) == 0 {
-		p.reasons, p.taken = reasons, p.undone
+		p.reasons, p.taken, p.strange = reasons, p.undone, true
 	}
 }
 
@@ -108,7 +124,7 @@ func (r *registry) foreign(serial string, reasons ...string) {
 func (r *registry) always(f fate) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.chance = func(bool) fate { return f }
+	r.chance = func(string, bool) fate { return f }
 }
 
 func (r *registry) alertsRaised() int {
@@ -135,7 +151,7 @@ func (r *registry) count() (changes, verifies, pings int) {
 	return len(r.changes), r.verify, r.pings
 }
 
-func (r *registry) fateOf(read bool) (f fate) {
+func (r *registry) fateOf(who string, read bool) (f fate) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	list := &r.script
@@ -145,7 +161,7 @@ func (r *registry) fateOf(read bool) (f fate) {
 	if len(*list) > 0 {
 		f, *list = (*list)[0], (*list)[1:]
 	} else if r.chance != nil {
-		f = r.chance(read)
+		f = r.chance(who, read)
 	}
 	f.dial = f.dial || r.down && !r.silent
 	f.lost = f.lost || r.down && r.silent
@@ -187,15 +203,25 @@ func (d door) Do(ctx context.Context, call nmvs.Call) (nmvs.Answer, error) {
 		}
 		return nmvs.Answer{C: call.C, Finding: nmvs.Finding{Class: nmvs.Success}}, nil
 	}
-	read := call.Op.IsRead()
-	f := r.fateOf(read)
+	read := call.Act != nmvs.ActPacks || call.Op.IsRead()
+	f := r.fateOf(d.p.name, read)
 	if !sleep(ctx, netTime) || f.dial || d.p.dead.Load() {
 		return fails(call, nmvs.NotSent, errors.New("no connection"))
 	}
+	r.mu.Lock()
+	wait := r.atDoor
+	r.mu.Unlock()
+	if wait != nil {
+		wait(d.p)
+	}
 	ready := time.Now()
 	if call.Guard != nil {
+		halted := r.w.isHalted()
 		if err := call.Guard(); err != nil {
 			return fails(call, nmvs.NotSent, fmt.Errorf("%w: %w", nmvs.ErrGuard, err))
+		}
+		if halted && r.w.isHalted() {
+			r.t.Errorf("STOP: the last look before call %s passes while the account is halted", call.C)
 		}
 	}
 	if d.p.dead.Load() {
@@ -204,6 +230,7 @@ func (d door) Do(ctx context.Context, call nmvs.Call) (nmvs.Answer, error) {
 	if time.Since(ready) > idleConn {
 		return fails(call, nmvs.InDoubt, errors.New("connection reset"))
 	}
+	r.w.note("%s writes %s: %+v", d.p.name, nameOf(call), f)
 	r.wrote(call, read)
 	return r.travel(ctx, call, f)
 }
@@ -219,6 +246,7 @@ func (r *registry) travel(ctx context.Context, call nmvs.Call, f fate) (nmvs.Ans
 	case f.late > 0:
 		r.w.flying.Go(func() {
 			time.Sleep(f.late)
+			r.w.note("a late copy arrives: %s", nameOf(call))
 			r.execute(call)
 		})
 		<-ctx.Done()
@@ -254,67 +282,110 @@ func (r *registry) wrote(call nmvs.Call, read bool) {
 		return
 	}
 	r.changes = append(r.changes, call)
-	if _, twice := r.bytes[call.C]; twice {
+	if digest, twice := r.bytes[call.C]; twice && (!r.refusesUsed || digest != digestOf(call)) {
 		r.t.Errorf("BYTES: attempt %s is written twice", call.C)
 	}
 	r.bytes[call.C] = digestOf(call)
 	for _, p := range call.Packs {
-		if c := r.flights[p.Serial]; c != "" {
-			r.t.Errorf("ONE: pack %s has attempts %s and %s on their way", p.Serial, c, call.C)
+		f := r.flights[p.Serial]
+		if f.n > 0 && f.c != call.C {
+			r.t.Errorf("ONE: pack %s has attempts %s and %s on their way", p.Serial, f.c, call.C)
+			f.n = 0
 		}
-		r.flights[p.Serial] = call.C
+		r.flights[p.Serial] = flight{call.C, f.n + 1}
 		r.w.holdWitness(call, p.Serial)
 	}
-	r.w.holdOpen("written", call)
+	for _, p := range call.Packs {
+		r.w.holdOpen("written", call, p)
+	}
 }
 
+// land says that a copy of a call is not on its way any more.
 func (r *registry) land(call nmvs.Call) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, p := range call.Packs {
-		if r.flights[p.Serial] == call.C {
-			delete(r.flights, p.Serial)
-		}
+	if call.Act != nmvs.ActPacks || call.Op.IsRead() {
+		return
+	}
+	for i := range call.Packs {
+		r.landPack(call, i)
 	}
 }
 
-// execute changes the truth, or refuses as NMVS would.
-func (r *registry) execute(call nmvs.Call) (nmvs.Answer, error) {
-	r.mu.Lock()
-	serial := call.Packs[0].Serial
-	p := r.pack(serial)
-	want := nmvs.WantedReason(call.Op)
-	code := ""
-	switch {
-	case call.Op.IsRead():
-	case call.Op.IsUndo():
-		r.w.holdOpen("executed", call)
-		switch {
-		case p.taken: // the table of section 5 releases an undo that was executed, if a stranger acts then: the reference stops it
-			code = "NMVS_FE_TX_01"
-		case !p.ours || !slices.Contains(p.reasons, want):
-			r.t.Errorf("UNDO: %s reaches pack %s, which is not inactive by us: %v", call.C, serial, p.reasons)
-			code = "NMVS_NC_PCK_06"
-		case call.Packs[0].RefC != p.by:
-			r.t.Errorf("undo %s cites %s, the change was %s", call.C, call.Packs[0].RefC, p.by)
-			code = "NMVS_FE_TX_01"
-		default:
-			p.reasons, p.ours, p.by, p.undone = nil, false, "", true
-		}
-	case len(p.reasons) > 0:
-		r.w.holdOpen("executed", call)
-		if p.ours {
-			r.t.Errorf("ONCE: a second decommission (%s) of pack %s reaches NMVS", call.C, serial)
-		}
-		r.alerts++
-		code = "NMVS_NC_PCK_22"
-	default:
-		r.w.holdOpen("executed", call)
-		p.reasons, p.ours, p.by = []string{want}, true, call.C
+// landPack is land for one pack. The caller holds mu.
+func (r *registry) landPack(call nmvs.Call, i int) {
+	serial := call.Packs[i].Serial
+	f := r.flights[serial]
+	if f.c != call.C {
+		return
 	}
+	if f.n--; f.n <= 0 {
+		delete(r.flights, serial)
+		return
+	}
+	r.flights[serial] = f
+}
+
+// execute changes the truth, or refuses as NMVS would; a bulk is only taken in.
+func (r *registry) execute(call nmvs.Call) (nmvs.Answer, error) {
+	switch {
+	case call.Act == nmvs.ActPoll:
+		return r.result(call)
+	case call.Act == nmvs.ActList:
+		return r.list(call)
+	case call.Service != nmvs.Single:
+		return r.accept(call)
+	}
+	r.mu.Lock()
+	code := r.change(call, 0)
+	p := r.pack(call.Packs[0].Serial)
 	r.mu.Unlock()
 	r.land(call)
 	return r.answer(call, code, p)
+}
+
+// change is the truth of one pack of a call: "" when NMVS did what was asked, or the code
+// that says why not. The caller holds mu.
+func (r *registry) change(call nmvs.Call, i int) (code string) {
+	pk, op, c := call.Packs[i], call.Op, call.C
+	if call.Service == nmvs.Mixed {
+		op, c = pk.Op, pk.C
+	}
+	p := r.pack(pk.Serial)
+	if op.IsRead() {
+		return ""
+	}
+	if r.refusesUsed {
+		if r.used[c] {
+			return "NMVS_TE_TX_01"
+		}
+		r.used[c] = true
+	}
+	r.w.holdOpen("executed", call, pk)
+	want := nmvs.WantedReason(op)
+	switch {
+	case op.IsUndo() && (p.taken || p.strange && r.w.trusting()):
+		return "NMVS_FE_TX_01" // the table of section 5 releases an undo that was executed, if a stranger acts then: the reference stops it
+	case op.IsUndo() && (!p.ours || !slices.Contains(p.reasons, want)):
+		r.t.Errorf("UNDO: %s reaches pack %s, which is not inactive by us: %v", c, pk.Serial, p.reasons)
+		return "NMVS_NC_PCK_06"
+	case op.IsUndo() && pk.RefC != p.by:
+		r.t.Errorf("undo %s cites %s, the change was %s", c, pk.RefC, p.by)
+		return "NMVS_FE_TX_01"
+	case op.IsUndo():
+		p.reasons, p.ours, p.by, p.undone, p.repeats = nil, false, "", true, 0
+		return ""
+	case len(p.reasons) == 0:
+		p.reasons, p.ours, p.by = []string{want}, true, c
+		return ""
+	case p.ours && r.w.isProbe(call.C) && p.repeats < r.tolerance:
+		p.repeats++
+		return "NMVS_NC_PCK_23"
+	case p.ours:
+		r.t.Errorf("ONCE: a second decommission (%s) of pack %s reaches NMVS", c, pk.Serial)
+	}
+	r.alerts++
+	return "NMVS_NC_PCK_22"
 }
 
 // answer words the reply: code "" is success.
@@ -330,7 +401,7 @@ func (r *registry) answer(call nmvs.Call, code string, p *truth) (nmvs.Answer, e
 	if v.Class == nmvs.Foreign || v.Class == nmvs.Data {
 		ans.AlertID = "FR-" + call.C
 	}
-	if p != nil && (v.Class == nmvs.Success || v.Class == nmvs.Foreign) {
+	if p != nil && (v.Class == nmvs.Success || v.Class == nmvs.Foreign || v.Class == nmvs.Repeat) {
 		ans.State, ans.Reasons = nmvs.StateActive, slices.Clone(p.reasons)
 		if len(p.reasons) > 0 {
 			ans.State = nmvs.StateInactive
@@ -360,30 +431,29 @@ func (w *world) holdWitness(call nmvs.Call, serial string) {
 		}
 	}
 	s := states[k]
-	for _, e := range w.broker.Records(acc) {
-		if e.Seq != s.Opening || s.Phase != ledger.Opened {
-			continue
-		}
-		r, err := ledger.Decode(e.Payload, acc)
-		if err == nil && attemptOf(r, call.C) != nil {
-			return
-		}
+	held := false
+	w.peek(func(f *folded) { held = s.Phase == ledger.Opened && f.trx[s.Opening][call.C] })
+	if held {
+		return
 	}
 	if !w.reg.lossy.Load() && !w.reg.forgot.Load() {
 		w.t.Errorf("WITNESS: %s of pack %s leaves while the projection (%v) says %+v", call.C, serial, st, s)
 	}
 }
 
-// holdOpen is HELD: whatever is written or executed is open on the ledger, for this attempt.
-func (w *world) holdOpen(what string, call nmvs.Call) {
+// holdOpen is HELD: whatever is written or executed is open on the ledger, for this
+// attempt. An accepted bulk may execute a pack that was parked meanwhile.
+func (w *world) holdOpen(what string, call nmvs.Call, p nmvs.Pack) {
 	if w.reg.lossy.Load() {
 		return
 	}
-	f := w.fold()
-	for _, p := range call.Packs {
+	w.peek(func(f *folded) {
 		s := f.states[w.packOf(p.Serial).ID()]
-		if s.Phase != ledger.Opened || f.trx[s.Opening][call.C] == false {
+		switch {
+		case s.Phase == ledger.Opened && f.trx[s.Opening][call.C]:
+		case s.Phase == ledger.Parked && what == "executed" && f.submitted[call.C]:
+		default:
 			w.t.Errorf("HELD: %s of pack %s is %s while the ledger says %s (opened by record %d)", call.C, p.Serial, what, s.Phase, s.Opening)
 		}
-	}
+	})
 }

@@ -32,6 +32,7 @@ type Broker struct {
 	scans    []message           // guarded by mu
 	records  []message           // guarded by mu
 	outcomes []message           // guarded by mu
+	losses   int                 // guarded by mu
 	base     map[string]uint64   // sequence of the last message ever, by stream; guarded by mu
 	seen     map[string]message  // by stream and id; guarded by mu
 	accounts map[string]*account // guarded by mu
@@ -136,6 +137,7 @@ func (b *Broker) store(stream string, log *[]message, m message) message {
 func (b *Broker) LoseTail(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.losses++
 	n = min(n, len(b.records))
 	for _, m := range b.records[len(b.records)-n:] {
 		delete(b.seen, queue.StreamLedger+" "+m.id)
@@ -195,15 +197,28 @@ func (b *Broker) Left(name string) (n int) {
 }
 
 // Records returns an account's ledger.
-func (b *Broker) Records(name string) (es []queue.Entry) {
+func (b *Broker) Records(name string) []queue.Entry { return b.RecordsFrom(name, 0) }
+
+// RecordsFrom returns an account's ledger without its first n records.
+func (b *Broker) RecordsFrom(name string, n int) (es []queue.Entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, m := range b.records {
-		if m.subject == name {
+		if m.subject != name {
+			continue
+		}
+		if n--; n < 0 {
 			es = append(es, m.entry())
 		}
 	}
 	return es
+}
+
+// Losses counts the calls of LoseTail.
+func (b *Broker) Losses() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.losses
 }
 
 // Stored returns every outcome in the order of arrival.

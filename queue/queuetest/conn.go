@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"decom/queue"
-	"decom/worker/ledger"
 	"decom/worker/scan"
 )
 
@@ -279,8 +278,9 @@ func (c *Conn) ResetScans(_ context.Context, name string, t time.Time) error {
 // siteOf returns the site of SITE.DEVICE.
 func siteOf(subject string) string { return subject[:strings.IndexByte(subject, '.')] }
 
+// entry is a message of the ledger, whose id is its hash.
 func (m message) entry() queue.Entry {
-	return queue.Entry{Seq: m.seq, Payload: append([]byte(nil), m.body...), Hash: ledger.Hash(m.body), Time: m.at}
+	return queue.Entry{Seq: m.seq, Payload: append([]byte(nil), m.body...), Hash: m.id, Time: m.at}
 }
 
 func (m message) outcome() queue.StoredOutcome {

@@ -123,11 +123,15 @@ func (l *Ledger) Last(ctx context.Context) (queue.Entry, bool, error) {
 	if err := l.reads(ctx); err != nil {
 		return queue.Entry{}, false, err
 	}
-	es := l.c.b.Records(l.name)
-	if len(es) == 0 {
-		return queue.Entry{}, false, nil
+	b := l.c.b
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := len(b.records) - 1; i >= 0; i-- {
+		if b.records[i].subject == l.name {
+			return b.records[i].entry(), true, nil
+		}
 	}
-	return es[len(es)-1], true, nil
+	return queue.Entry{}, false, nil
 }
 
 // Get is queue.Ledger's.
@@ -135,9 +139,12 @@ func (l *Ledger) Get(ctx context.Context, seq uint64) (queue.Entry, error) {
 	if err := l.reads(ctx); err != nil {
 		return queue.Entry{}, err
 	}
-	for _, e := range l.c.b.Records(l.name) {
-		if e.Seq == seq {
-			return e, nil
+	b := l.c.b
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range b.records {
+		if m.seq == seq && m.subject == l.name {
+			return m.entry(), nil
 		}
 	}
 	return queue.Entry{}, &queue.Error{Op: "read", On: l.name, Err: queue.ErrNotFound}
@@ -149,10 +156,16 @@ func (l *Ledger) Read(ctx context.Context, from uint64, fn func(queue.Entry) err
 		return 0, err
 	}
 	last := uint64(0)
-	for _, e := range l.c.b.Records(l.name) {
-		if e.Seq < from {
-			continue
+	b := l.c.b
+	b.mu.Lock()
+	var es []queue.Entry
+	for _, m := range b.records {
+		if m.seq >= from && m.subject == l.name {
+			es = append(es, m.entry())
 		}
+	}
+	b.mu.Unlock()
+	for _, e := range es {
 		if err := fn(e); err != nil {
 			return 0, err
 		}

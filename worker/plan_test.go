@@ -1,0 +1,107 @@
+package worker
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// plan is what one random schedule is about: the account's settings and the kinds of
+// faults. Which things may fall together is a matter of protocol.md section 1.
+type plan struct {
+	workers   int
+	mode      Mode
+	bulk      bool // the account has that service
+	mixed     bool
+	listing   bool
+	doubt     Doubt
+	settle    Grade
+	tolerance int
+	foreign   int    // packs that strangers decommission at most
+	stores    string // redis: it loses its memory; ledger: it loses its tail (A2: never both); none
+	parallel  int
+	batch     int
+	acts      int // things that happen from outside
+}
+
+// planOf draws a plan; force is a list of name=value that stand fast.
+func planOf(r *rand.Rand, force string) (plan, error) {
+	p := plan{
+		workers: 1 + r.IntN(3), mode: ModeSingle, doubt: Hold, settle: E2,
+		stores: []string{"redis", "redis", "ledger", "none"}[r.IntN(4)], parallel: 1 + r.IntN(4), batch: 2 + r.IntN(6), acts: 15 + r.IntN(25),
+	}
+	if r.IntN(2) == 0 {
+		p.mode = []Mode{ModeBulk, ModeMixed, ModeAuto, ModeAuto}[r.IntN(4)]
+	}
+	both := r.IntN(2) == 0
+	p.bulk = p.mode == ModeBulk || p.mode == ModeAuto && (both || r.IntN(2) == 0)
+	p.mixed = p.mode == ModeMixed || p.mode == ModeAuto && (both || !p.bulk)
+	p.listing = r.IntN(2) == 0
+	if r.IntN(5) == 0 {
+		p.doubt = SameID
+	}
+	if r.IntN(4) == 0 {
+		p.settle = []Grade{E3, E4}[r.IntN(2)]
+	}
+	if p.doubt == Hold && r.IntN(5) == 0 {
+		p.tolerance = 1 + r.IntN(2)
+	}
+	if r.IntN(2) == 0 {
+		p.foreign = 1 + r.IntN(5)
+	}
+	return p, p.force(force)
+}
+
+func (p *plan) force(list string) error {
+	if list == "" {
+		return nil
+	}
+	for word := range strings.SplitSeq(list, ",") {
+		name, value, _ := strings.Cut(word, "=")
+		n, err := strconv.Atoi(value)
+		switch name {
+		case "mode":
+			p.mode, err = Mode(value), nil
+			p.bulk, p.mixed = p.mode == ModeBulk || p.mode == ModeAuto, p.mode == ModeMixed || p.mode == ModeAuto
+		case "doubt":
+			p.doubt, err = Doubt(value), nil
+			p.tolerance = 0
+		case "settle":
+			p.settle, err = Grade(value), nil
+		case "stores":
+			p.stores, err = value, nil
+		case "workers":
+			p.workers = n
+		case "tolerance":
+			p.tolerance = n
+		case "foreign":
+			p.foreign = n
+		default:
+			err = fmt.Errorf("no such part of a plan")
+		}
+		if err != nil {
+			return fmt.Errorf("-plan %s: %w", word, err)
+		}
+	}
+	return nil
+}
+
+// String is what -plan takes, and more.
+func (p plan) String() string {
+	return fmt.Sprintf("workers=%d mode=%s (bulk %v, mixed %v, listing %v) doubt=%s settle=%s tolerance=%d foreign=%d stores=%s",
+		p.workers, p.mode, p.bulk, p.mixed, p.listing, p.doubt, p.settle, p.tolerance, p.foreign, p.stores)
+}
+
+// settings are the plan's part of the account's configuration. Times are short, in the
+// proportions that protocol.md section 5 asks for.
+func (p plan) settings(c Config) Config {
+	c.Parallel, c.Mode, c.UseBulk, c.UseMixed = p.parallel, p.mode, p.bulk, p.mixed
+	c.Listing = p.listing
+	c.Batch, c.BulkFrom = p.batch, 2
+	c.Doubt, c.Settle, c.Tolerance = p.doubt, p.settle, p.tolerance
+	c.THTTPBulk, c.THoldBulk, c.TResult = 30*time.Second, 8*time.Minute, 15*time.Minute
+	c.BulkLate = 2 * time.Minute
+	return c
+}
