@@ -41,6 +41,8 @@ type Account struct {
 
 	recent recent // what the loop wrote lately
 
+	troubles troubles // any goroutine
+
 	wake chan struct{} // capacity 1: somebody wants the loop to look again
 }
 
@@ -109,7 +111,7 @@ func (a *Account) Run(ctx context.Context) error {
 }
 
 // call runs a collaborator's method until it succeeds, work ends, or the error is one of
-// final. It says once that it waits.
+// final. It says so now and then.
 func (a *Account) patiently(work context.Context, what string, f func(context.Context) error, final ...error) error {
 	for wait := 50 * time.Millisecond; ; wait = min(wait*2, 5*time.Second) {
 		ctx, cancel := context.WithTimeout(work, storeTimeout)
@@ -137,13 +139,6 @@ func (a *Account) patiently(work context.Context, what string, f func(context.Co
 
 // storeTimeout bounds one call to NATS or Redis; the callers repeat it.
 const storeTimeout = 10 * time.Second
-
-func (a *Account) trouble(what string, err error) {
-	a.log.Warn("waiting for a dependency", "what", what, "err", err)
-	if h := a.deps.Hooks.Trouble; h != nil {
-		h(what, err)
-	}
-}
 
 func (a *Account) step(name string) {
 	if h := a.deps.Hooks.Step; h != nil {
