@@ -12,6 +12,7 @@ func commands() []func(*app) *cobra.Command {
 		newSimCommand,
 		newSetupCommand,
 		newStatusCommand,
+		newDoctorCommand,
 		newPackCommand,
 		newResumeCommand,
 		newReviewCommand,
