@@ -16,8 +16,8 @@ type said struct {
 
 // outcomesOf lists the outcomes of a record: one for each note and for each final
 // result or park (protocol.md section 7). opening fetches the record that opened an
-// attempt; it is asked for facts only.
-func outcomesOf(account string, seq uint64, r *ledger.Record, opening func(uint64) (*ledger.Record, error)) ([]said, error) {
+// attempt, by its sequence and the attempt; it is asked for facts only.
+func outcomesOf(account string, seq uint64, r *ledger.Record, opening func(uint64, string) (*ledger.Record, error)) ([]said, error) {
 	var outs []said
 	add := func(o ledger.Origin, p *scan.Pack, a *ledger.Answer, trx string, attempts, offset int) {
 		site, device := splitSource(o.Src)
@@ -42,7 +42,7 @@ func outcomesOf(account string, seq uint64, r *ledger.Record, opening func(uint6
 		if f.C == "" || f.Kind != ledger.Result && f.Kind != ledger.Park {
 			continue
 		}
-		rec, err := opening(f.Of)
+		rec, err := opening(f.Of, f.C)
 		if err != nil {
 			return nil, err
 		}

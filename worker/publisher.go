@@ -26,7 +26,7 @@ type Publisher struct {
 	// hash stands for any. May be nil.
 	Recent func(ledger.Head) *ledger.Record
 
-	told    map[string]bool // refs that the stream held already when we began
+	told    map[string]bool // places that the stream held already when we began
 	opening map[uint64]*ledger.Record
 }
 
@@ -71,7 +71,7 @@ func (p *Publisher) publish(ctx context.Context, rec queue.OutboxRecord) error {
 		p.Log.Error("ledger record without outcomes", "account", p.Account, "seq", e.Seq, "err", err)
 		return rec.Ack(ctx)
 	}
-	outs, err := outcomesOf(p.Account, e.Seq, r, func(seq uint64) (*ledger.Record, error) { return p.record(ctx, seq) })
+	outs, err := outcomesOf(p.Account, e.Seq, r, func(seq uint64, c string) (*ledger.Record, error) { return p.record(ctx, seq, c) })
 	if err != nil {
 		return err
 	}
@@ -85,8 +85,8 @@ func (p *Publisher) send(ctx context.Context, e queue.Entry, outs []said) error 
 	msgs := make([]queue.Outcome, 0, len(outs))
 	for i := range outs {
 		o := &outs[i]
-		if p.told[o.ref] {
-			delete(p.told, o.ref)
+		if at := place(o.ref, o.out.EventID); p.told[at] {
+			delete(p.told, at)
 			continue
 		}
 		body, err := o.body()
@@ -149,12 +149,20 @@ func (p *Publisher) rescue(ctx context.Context, msgs []queue.Outcome) error {
 	return err
 }
 
+// place names an outcome in [Publisher.told]: where it stands on the ledger, and whose it
+// is. A ledger that has lost its tail gives a place a second time, to another event.
+func place(ref, eventID string) string { return ref + " " + eventID }
+
 // readBack finds what a process before us published of records that it did not
 // acknowledge: from the time of the first one on.
 func (p *Publisher) readBack(ctx context.Context, since time.Time) error {
 	told := map[string]bool{}
-	err := p.Outcomes.OutcomesSince(ctx, since.Add(-time.Second), p.Sites, func(ref string, _ []byte) error {
-		told[ref] = true
+	err := p.Outcomes.OutcomesSince(ctx, since.Add(-time.Second), p.Sites, func(ref string, body []byte) error {
+		var o struct {
+			EventID string `json:"event_id"`
+		}
+		_ = json.Unmarshal(body, &o) // not ours: it answers no event, and hides none
+		told[place(ref, o.EventID)] = true
 		return nil
 	})
 	if err != nil {
@@ -173,13 +181,15 @@ func (p *Publisher) decode(e queue.Entry) (*ledger.Record, error) {
 	return ledger.Decode(e.Payload, p.Account)
 }
 
-func (p *Publisher) record(ctx context.Context, seq uint64) (*ledger.Record, error) {
+// record is the record that opened attempt c. What was kept under its sequence counts only
+// if it did: after a ledger has lost its tail, sequences are given a second time.
+func (p *Publisher) record(ctx context.Context, seq uint64, c string) (*ledger.Record, error) {
 	if p.Recent != nil {
-		if r := p.Recent(ledger.Head{Seq: seq}); r != nil {
-			return r, nil // outcomesOf looks for the attempt in it
+		if r := p.Recent(ledger.Head{Seq: seq}); r != nil && attemptOf(r, c) != nil {
+			return r, nil
 		}
 	}
-	if r := p.opening[seq]; r != nil {
+	if r := p.opening[seq]; r != nil && attemptOf(r, c) != nil {
 		return r, nil
 	}
 	e, err := p.Records.Get(ctx, seq)
