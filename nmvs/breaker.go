@@ -182,6 +182,10 @@ func (b *Breaker) Do(ctx context.Context, call Call) (Answer, error) {
 // enter asks for leave to call. done must be called once.
 func (b *Breaker) enter(svc Service) (done func(context.Context, Answer, error), err error) {
 	defer b.tell()
+	stamp := ""
+	if b.cfg.Stamp != nil {
+		stamp = b.cfg.Stamp() // of the credentials that this call goes out with
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	ln, ok := b.lines[svc]
@@ -204,11 +208,11 @@ func (b *Breaker) enter(svc Service) (done func(context.Context, Answer, error),
 		b.trying++
 	}
 	return func(ctx context.Context, a Answer, err error) {
-		b.leave(ctx, svc, ln, report, trying, a, err)
+		b.leave(ctx, svc, ln, report, trying, stamp, a, err)
 	}, nil
 }
 
-func (b *Breaker) leave(ctx context.Context, svc Service, ln *line, report func(error), trying bool, a Answer, err error) {
+func (b *Breaker) leave(ctx context.Context, svc Service, ln *line, report func(error), trying bool, stamp string, a Answer, err error) {
 	defer b.tell()
 	verdict := health(ctx, a, err)
 	b.mu.Lock()
@@ -224,7 +228,7 @@ func (b *Breaker) leave(ctx context.Context, svc Service, ln *line, report func(
 	b.observe(svc, ln)
 	switch {
 	case a.Class == Login && !errors.Is(err, errSaysNothing):
-		b.stop(err)
+		b.stop(err, stamp)
 	case verdict == nil:
 		if trying {
 			b.trial, b.login = false, nil
@@ -292,13 +296,12 @@ func (b *Breaker) pingAt(ln *line) time.Time {
 	return ln.openedAt.Add(b.cfg.OpenFor << ln.relapses)
 }
 
-// stop latches the account.
-func (b *Breaker) stop(err error) {
+// stop latches the account for the credentials of that stamp. Files that were changed
+// while the call was on its way are new ones: they have not failed.
+func (b *Breaker) stop(err error, stamp string) {
 	first := b.login == nil || b.trial
 	b.trial, b.login, b.loginAt = false, err, time.Now()
-	if b.cfg.Stamp != nil {
-		b.stamp = b.cfg.Stamp()
-	}
+	b.stamp = stamp
 	if first {
 		b.note()
 	}

@@ -424,3 +424,31 @@ func TestAServiceThatPingsAndHangsCostsFewCalls(t *testing.T) {
 		}
 	})
 }
+
+// Calls with the old certificate may still fail after the new one is in place: they must
+// not hold the new one guilty.
+func TestFailuresOfOldCredentialsDoNotLatchNewOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeSender{class: Login, hold: make(chan struct{})}
+		stamp := "old"
+		var mu sync.Mutex
+		b := newBreaker(t, f, BreakerConfig{Stamp: func() string { mu.Lock(); defer mu.Unlock(); return stamp }})
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() { _, _ = b.Do(context.Background(), supplyA) })
+		}
+		synctest.Wait()
+		mu.Lock()
+		stamp = "new" // while both are on their way
+		mu.Unlock()
+		close(f.hold)
+		wg.Wait()
+		f.answer(Success)
+		if n := b.Admit(Single); n != 1 {
+			t.Fatalf("%d calls may try the new credentials, want 1", n)
+		}
+		if err := send(t, b, 1); err != nil {
+			t.Errorf("the new credentials are held back: %v", err)
+		}
+	})
+}
