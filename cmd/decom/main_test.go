@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -137,12 +138,32 @@ func TestFirstSignalDrainsAndSecondOneEndsAtOnce(t *testing.T) {
 	select {
 	case code := <-exited:
 		t.Fatalf("exited with %d on the first signal", code)
-	case <-time.After(10 * time.Millisecond):
+	case <-time.After(2 * oneSignal):
 	}
 	signals <- os.Interrupt
 	if code := <-exited; code != 130 {
 		t.Errorf("second signal exits with %d, want 130", code)
 	}
+}
+
+func TestASignalToTheWholeGroupIsOneSignal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		signals := make(chan os.Signal, 2)
+		var codes []int
+		go watchSignals(signals, func(error) {}, func(code int) { codes = append(codes, code) })
+		signals <- syscall.SIGTERM
+		signals <- syscall.SIGTERM
+		synctest.Wait()
+		if len(codes) != 0 {
+			t.Fatalf("exited with %v", codes)
+		}
+		time.Sleep(oneSignal)
+		signals <- syscall.SIGTERM
+		synctest.Wait()
+		if len(codes) != 1 || codes[0] != 143 {
+			t.Errorf("exits with %v, want 143 once", codes)
+		}
+	})
 }
 
 func TestLanguageFollowsFlagThenLocale(t *testing.T) {
