@@ -196,6 +196,10 @@ func (c *Credentials) validate() (errs []error) {
 	return errs
 }
 
+// CheckPassword says whether NMVS could take p as a password (nmvs-interface.md 1.16). The
+// error does not show it.
+func CheckPassword(p string) error { return checkPassword(p) }
+
 func checkPassword(p string) error {
 	if len(p) < 8 || !plainText(p, 60) {
 		return errors.New("password: must be 8 to 60 printable characters")

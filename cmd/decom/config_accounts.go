@@ -112,6 +112,7 @@ func (k *checker) login(prefix string, a *Account) {
 	if a.Password == "" && a.PasswordFile == "" && len(k.problems) == before {
 		k.bad(prefix+"password_file", "is missing: give password_file, or the password by environment")
 	}
+	k.password(prefix, a, before)
 	k.secret(prefix+"passphrase", &a.Passphrase, prefix+"passphrase_file", &a.PassphraseFile)
 	e := k.c.NMVS.Endpoints
 	if a.Mode == "bulk" && e.Bulk == "" || a.Mode == "mixed" && e.Mixed == "" {
@@ -199,4 +200,19 @@ func alphanumeric(s string, least, most int) bool {
 		}
 	}
 	return true
+}
+
+// password judges a login's password, wherever it comes from; a start would refuse it, too.
+func (k *checker) password(prefix string, a *Account, before int) {
+	text, err := secretText(a.Password, a.PasswordFile)
+	if len(k.problems) > before || err != nil || text == "" {
+		return // reported already
+	}
+	key := "password"
+	if a.PasswordFile != "" {
+		key = "password_file"
+	}
+	if nmvs.CheckPassword(text) != nil {
+		k.bad(prefix+key, "holds no password of NMVS: it must be 8 to 60 printable characters")
+	}
 }

@@ -86,6 +86,7 @@ func TestCheckSaysWhatIsWrongWithALogin(t *testing.T) {
 		{"ca is no certificate", []string{"nmvs.ca=password"}, []string{"nmvs.ca: ", "holds no PEM certificate"}},
 		{"ca missing", []string{"nmvs.ca=none.pem"}, []string{"nmvs.ca: there is no file"}},
 		{"password missing", []string{"accounts.0.password_file="}, []string{"accounts.0.password_file: is missing"}},
+		{"password too short", []string{"accounts.0.password=short", "accounts.0.password_file="}, []string{"accounts.0.password: ", "8 to 60"}},
 		{"password empty", []string{"accounts.0.password_file=empty"}, []string{"empty is empty"}},
 		{"mode without endpoint", []string{"accounts.0.mode=bulk"}, []string{"accounts.0.mode: bulk needs nmvs.endpoints.bulk"}},
 		{"no endpoint", []string{"nmvs.endpoints.single="}, []string{"nmvs.endpoints.single: is missing"}},
