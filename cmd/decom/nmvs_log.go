@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -116,7 +118,7 @@ func (l *nmvsLog) greetOne(ctx context.Context, to nmvs.Sender, svc nmvs.Service
 			return
 		case !told:
 			told = true
-			l.log.Warn("NMVS does not answer: scans wait, nothing is lost", "service", svc.String(), "cause", err)
+			l.log.Warn(whyNoAnswer(a, err), "service", svc.String(), "cause", err)
 		}
 		select {
 		case <-time.After(greetEvery):
@@ -124,6 +126,18 @@ func (l *nmvsLog) greetOne(ctx context.Context, to nmvs.Sender, svc nmvs.Service
 			return
 		}
 	}
+}
+
+// whyNoAnswer says what a person should look at.
+func whyNoAnswer(a nmvs.Answer, err error) string {
+	_, stranger := errors.AsType[*tls.CertificateVerificationError](err)
+	switch {
+	case stranger:
+		return "the server at the NMVS address cannot be trusted, scans wait: look at nmvs.ca and nmvs.endpoints"
+	case a.Class == nmvs.Login:
+		return "NMVS refuses our certificate, scans wait: look at the account's certificate, or ask NMVS"
+	}
+	return "NMVS does not answer: scans wait, nothing is lost"
 }
 
 // used lists the services that packs go through.

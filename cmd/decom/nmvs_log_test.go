@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -121,6 +123,21 @@ func TestAStartSaysOnceThatNMVSDoesNotAnswerAndOnceThatItDoes(t *testing.T) {
 		}), []nmvs.Service{nmvs.Single})
 		wantLines(t, lines(), "unknown authority", "NMVS answers")
 	})
+}
+
+func TestAGreetingSaysWhatToLookAt(t *testing.T) {
+	for want, tt := range map[string]struct {
+		class nmvs.Class
+		err   error
+	}{
+		"nmvs.ca":                   {nmvs.NotSent, fmt.Errorf("call: %w", &tls.CertificateVerificationError{Err: errors.New("x509")})},
+		"the account's certificate": {nmvs.Login, errors.New("remote error: tls: unknown certificate authority")},
+		"does not answer":           {nmvs.NotSent, errors.New("connection refused")},
+	} {
+		if got := whyNoAnswer(nmvs.Answer{Finding: nmvs.Finding{Class: tt.class}}, tt.err); !strings.Contains(got, want) {
+			t.Errorf("%v: %q, want %q in it", tt.err, got, want)
+		}
+	}
 }
 
 func TestAGreetingEndsWithTheProcess(t *testing.T) {

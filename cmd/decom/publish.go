@@ -30,7 +30,9 @@ const publishLong = `Read scans from FILE or standard input, a line each, and st
 
 A line that starts with { is a JSON scan event, with " a JSON string that holds
 the text of the data carrier; a .csv file (or --csv) is a table whose first line
-names its columns; any other line is the raw text of a data carrier.
+names its columns: scan, or gtin, serial, batch and expiry (YYMMDD), and besides
+op, entry, ref, operator, id, at, site, device (French names do, too); any other
+line is the raw text of a data carrier.
 
 A line is reported stored only after the stream's acknowledgement. A line that is
 no event is reported and does not stop the others; the exit code is then 1. Scans
@@ -38,7 +40,8 @@ that cannot be read are stored, too: their outcome says why they are rejected.
 
 Lines without "at" and "id" get both. The lines of a file count as scanned when
 the file was last written, so that publishing the unchanged file again gives the
-same ids and changes nothing; lines from a pipe, and what asks or takes back
+same ids: the stream may store them again, the worker knows them, nothing is sent
+and there is no second outcome. Lines from a pipe, and what asks or takes back
 (verify, undo_*), count as scanned now. --at TIME sets the time of the first line.`
 
 func newPublishCommand(a *app) *cobra.Command {
