@@ -47,6 +47,8 @@ type loop struct {
 	claims   []claim // facts for the next round
 	fetching bool
 	standby  time.Time // a worker that stands by does not fetch before
+	alone    bool      // the last fetch brought scans
+	othersAt time.Time // when another worker's record was last read
 	reserved int       // slots that the open ask may fill
 	inflight int       // calls on their way
 	lanes    lanes
@@ -150,7 +152,9 @@ func (l *loop) askForScans() {
 	if rank > 0 && now.Before(l.standby) {
 		return // the worker that serves the account gets the scans; this one only looks now and then
 	}
-	l.standby = now.Add(time.Duration(rank) * standbyPause)
+	if !l.alone || now.Sub(l.othersAt) < standbyQuiet {
+		l.standby = now.Add(time.Duration(rank) * standbyPause)
+	}
 	r := l.capacity(0)
 	if l.express.stop != nil && r.singles > 1 {
 		r.singles-- // kept for people at scanners
@@ -174,6 +178,11 @@ func (l *loop) askForScans() {
 // next ones wait longer. Ranks are advice: a worker that died leaves the fleet and the
 // next one moves up.
 const standbyPause = 2 * time.Second
+
+// standbyQuiet is how long nobody else must have written before a worker that stands by
+// and gets scans serves the account as if it were the first: a worker that was killed is
+// counted as alive until its heartbeat ends.
+const standbyQuiet = 2 * time.Second
 
 func (l *loop) tooManyHeld() bool {
 	if time.Now().After(l.heldTill) {
@@ -238,7 +247,7 @@ func (l *loop) take(b batch) {
 	if l.hungry && time.Since(l.spared) >= tokenPause { // once a pause: a spared token that is of no use must not spin
 		l.hungry, l.spared, l.nextDue = false, time.Now(), time.Now()
 	}
-	l.lanes.backlog = 0
+	l.lanes.backlog, l.alone = 0, len(b.deliveries) > 0
 	if n := len(b.deliveries); n > 0 {
 		l.lanes.backlog = b.deliveries[n-1].Backlog()
 	}

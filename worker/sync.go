@@ -186,6 +186,9 @@ func (p *projector) take(ctx context.Context, e queue.Entry) error {
 	if e.Seq > p.bookAt {
 		p.book.Add(e.Seq, r)
 		p.bookAt = e.Seq
+		if r.By != p.cfg.Worker {
+			p.othersAt = time.Now()
+		}
 		p.recallAlerts(e.Seq, r)
 	}
 	if e.Seq <= p.redis.Seq {
