@@ -234,7 +234,8 @@ func (l *loop) draftItem(d *draft, it *item, states ledger.States, r rules) (ope
 	}
 	s := states[k]
 	dec := decide(it.e, it.p, s, r)
-	if it.read != nil && (dec.verb == read || dec.verb == open) {
+	answered := it.read != nil && (dec.verb == read || dec.verb == open)
+	if answered {
 		dec = it.read.decision(it.e.Op)
 	}
 	switch dec.verb {
@@ -248,7 +249,7 @@ func (l *loop) draftItem(d *draft, it *item, states ledger.States, r rules) (ope
 			break
 		}
 		n := l.note(it, ledger.Answer{Result: dec.result, Reason: dec.reason})
-		if it.read != nil {
+		if answered { // else our own rules decided, whatever a verify before an open said
 			n.Answer, n.Trx = it.read.answer, it.read.trx
 		}
 		d.rec.Note = append(d.rec.Note, n)
