@@ -26,7 +26,7 @@ const (
 // says nothing yet; probe marks a release as the one qualified repeat.
 func (c Config) conclude(att *ledger.Attempt, i int, f nmvs.Finding, s ledger.State, now time.Time) (kind ledger.Kind, a *ledger.Answer, probe bool) {
 	if c.Doubt == SameID && att.Tx == "" {
-		kind, a = concludeSameID(att, i, f, !now.Before(openedAt(att).Add(c.TResult)))
+		kind, a = concludeSameID(att, i, f, c.Settle, !now.Before(openedAt(att).Add(c.TResult)))
 		return kind, a, false
 	}
 	kind, a = conclude(att, i, f, s, c.Settle)
@@ -38,12 +38,15 @@ func (c Config) conclude(att *ledger.Attempt, i int, f nmvs.Finding, s ledger.St
 
 // concludeSameID settles only what "already used" proved and NMVS now shows [B12c]; what
 // is still open after T_RESULT goes to a person.
-func concludeSameID(att *ledger.Attempt, i int, f nmvs.Finding, over bool) (ledger.Kind, *ledger.Answer) {
+func concludeSameID(att *ledger.Attempt, i int, f nmvs.Finding, settle Grade, over bool) (ledger.Kind, *ledger.Answer) {
 	op := att.Packs[i].Op
 	a := &ledger.Answer{Code: f.Code, State: f.State, Reasons: f.Reasons, AlertID: f.AlertID, Called: true, NMVSAt: att.At}
 	done := f.State == nmvs.StateActive && op.IsUndo() ||
 		f.State == nmvs.StateInactive && !op.IsUndo() && slices.Contains(f.Reasons, nmvs.WantedReason(op))
 	switch {
+	case att.Used && done && att.Svc != ledger.Single && !op.IsUndo() && !enough(E4, settle):
+		// That NMVS knows the bulk does not say that the bulk changed this pack.
+		a.Result, a.Reason, a.Evidence = scan.Unresolved, scan.NoEvidence, string(E4)
 	case att.Used && done:
 		a.Result, a.Reason, a.Evidence = scan.Done, scan.Confirmed, string(E2)
 	case over:
