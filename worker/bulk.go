@@ -51,18 +51,19 @@ func (l *loop) plan(work context.Context, d *draft, opens []opening) error {
 // needSingle counts what no bulk can carry, and has tokens in hand for it: where bulks
 // take the slots a fetch brings none.
 func (l *loop) needSingle(states ledger.States, due []duePack) (n int) {
+	plain := !l.cfg.UseMixed || l.cfg.Mode == ModeBulk
 	for i := range l.items {
 		it := &l.items[i]
 		if it.rejected != nil {
 			continue
 		}
 		read := it.e.Op.IsRead() || l.cfg.Settle == E3 && it.read == nil
-		if read || l.cfg.Mode == ModeBulk && (it.e.Op.IsUndo() || it.e.Entry == scan.Manual) {
+		if read || plain && (it.e.Op.IsUndo() || it.e.Entry == scan.Manual) {
 			n++
 		}
 	}
 	for i := range due {
-		if s := states[due[i].k]; s.Single || s.Probe || l.cfg.Mode == ModeBulk && s.Op.IsUndo() {
+		if s := states[due[i].k]; s.Single || s.Probe || plain && s.Op.IsUndo() {
 			n++
 		}
 	}
