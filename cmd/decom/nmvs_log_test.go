@@ -140,6 +140,19 @@ func TestAGreetingSaysWhatToLookAt(t *testing.T) {
 	}
 }
 
+func TestAForgottenSiteIsToldOnceAnHour(t *testing.T) {
+	told, now, n := unroutedTold{}, time.Now(), 0
+	for range 2 * 60 * 2 { // two hours of looks
+		if told.news("nowhere", now) {
+			n++
+		}
+		now = now.Add(30 * time.Second)
+	}
+	if n != 2 || !told.news("elsewhere", now) {
+		t.Errorf("told %d times in two hours, want 2, and each site for itself", n)
+	}
+}
+
 func TestAGreetingEndsWithTheProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, _ := logOf(t)

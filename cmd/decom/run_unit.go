@@ -241,8 +241,9 @@ func (p *process) housekeeping(ctx context.Context) {
 	look, trim := time.NewTicker(30*time.Second), time.NewTicker(time.Hour)
 	defer look.Stop()
 	defer trim.Stop()
+	told := unroutedTold{}
 	for {
-		p.lookForUnrouted(ctx)
+		p.lookForUnrouted(ctx, told)
 		select {
 		case <-look.C:
 		case <-trim.C:
@@ -258,7 +259,7 @@ func (p *process) housekeeping(ctx context.Context) {
 // scansKept is how long consumed scans stay in the stream (protocol.md section 2).
 const scansKept = 7 * 24 * time.Hour
 
-func (p *process) lookForUnrouted(ctx context.Context) {
+func (p *process) lookForUnrouted(ctx context.Context, told unroutedTold) {
 	sites, err := p.conn.Unrouted(ctx, p.cfg.queueAccounts())
 	if err != nil {
 		return // NATS is away: the connection's own message says so
@@ -266,7 +267,21 @@ func (p *process) lookForUnrouted(ctx context.Context) {
 	total := uint64(0)
 	for site, n := range sites {
 		total += n
-		p.log.Warn("scans of a site that no account names wait in the stream", "site", site, "scans", n)
+		if told.news(site, time.Now()) {
+			p.log.Warn("scans of a site that no account names wait in the stream: add the site to an account", "site", site, "scans", n)
+		}
 	}
 	p.met.unrouted.Set(float64(total))
+}
+
+// unroutedTold remembers when each site was told. A forgotten site may stay for weeks;
+// status and metrics show it all the time, the log once an hour.
+type unroutedTold map[string]time.Time
+
+func (t unroutedTold) news(site string, now time.Time) bool {
+	if last, told := t[site]; told && now.Sub(last) < time.Hour {
+		return false
+	}
+	t[site] = now
+	return true
 }
