@@ -73,18 +73,18 @@ type Terms struct {
 	Accepted bool // by this user
 }
 
-// finding judges one code with what came with it.
-func finding(rc replyCode, op Operation, state string, reasons []string, alertID string) Finding {
-	v := Classify(rc.code, op).refine(rc.code, op, state, reasons)
-	f := Finding{Class: v.Class, Reason: v.Reason, Alert: v.Alert, UnknownCode: !v.Known && rc.code != "",
-		Code: rc.code, Desc: rc.desc, State: state, Reasons: reasons, AlertID: alertID}
-	if f.AlertID == "" {
+// judge judges one code with what came with it. It fills in place: a bulk has many, and
+// they are large.
+func (f *Finding) judge(rc *replyCode, op *Operation, state string, reasons []string, alertID string) {
+	v := Classify(rc.code, *op).refine(rc.code, op, state, reasons)
+	f.Class, f.Reason, f.Alert, f.UnknownCode = v.Class, v.Reason, v.Alert, !v.Known && rc.code != ""
+	f.Code, f.Desc, f.State, f.Reasons, f.AlertID = rc.code, rc.desc, state, reasons, alertID
+	if f.AlertID == "" && strings.Contains(rc.desc, "-") { // looked at cheaply first
 		f.AlertID = alertPattern.FindString(rc.desc)
 	}
 	if f.AlertID != "" {
 		f.Alert = AlertYes
 	}
-	return f
 }
 
 // judge turns a reply into an answer. An error says why the reply does not count
@@ -111,8 +111,8 @@ func (c *Client) judge(call *Call, op Operation, r *reply) (Answer, error) {
 			alertID = r.packs[0].alertID
 		}
 	}
-	a.Finding = finding(r.code, op, state, reasons, alertID)
-	a.Tx, a.At = r.tx, parseTime(r.at)
+	a.Finding.judge(&r.code, &op, state, reasons, alertID)
+	a.Tx, a.At = r.tx, r.at
 	a.ExpiryNMVS, a.Intermarket = r.product.known, r.product.intermarket
 	if !r.code.given {
 		return doubt(a, replyError("it has no return code"))
@@ -238,31 +238,43 @@ func (c *Client) bulkBelongs(call *Call, r *reply) error {
 	return nil
 }
 
+// Where a pack of the call stands in a reply: resultNone, resultTwice, or one more than the place.
+const (
+	resultNone  int32 = 0
+	resultTwice int32 = -1
+)
+
+// put notes that result i speaks of a pack.
+func put(at *int32, i int) {
+	if *at != resultNone {
+		*at = resultTwice
+		return
+	}
+	*at = int32(i) + 1
+}
+
 // bulkPacks matches by serial. A serial that we did not ask for, or that is
 // answered twice, does not count.
 func (c *Client) bulkPacks(a *Answer, call *Call, r *reply) {
-	at := make(map[string]int, len(r.packs))
+	at := make([]int32, len(call.Packs))
 	for i := range r.packs {
-		if _, twice := at[r.packs[i].serial]; twice {
-			at[r.packs[i].serial] = -1
-		} else {
-			at[r.packs[i].serial] = i
+		if r.packs[i].pack >= 0 {
+			put(&at[r.packs[i].pack], i)
 		}
 	}
 	a.Packs = make([]PackAnswer, 0, len(call.Packs))
-	for i := range call.Packs {
-		j, ok := at[call.Packs[i].Serial]
-		if !ok || j < 0 {
+	op, ok := CodeFor(call.Op, Bulk, call.Manual, c.cfg.Version)
+	for i, j := range at {
+		if j <= 0 || !ok {
 			continue
 		}
-		op, err := c.packOp(call, &call.Packs[i])
-		if err != nil {
-			continue
-		}
-		p := &r.packs[j]
-		f := finding(p.code, op, p.state, p.reasons, p.alertID)
+		p := &r.packs[j-1]
+		pa := extend(&a.Packs)
+		pa.I, pa.Serial = i, p.serial
+		f := &pa.Finding
+		f.judge(&p.code, &op, p.state, p.reasons, p.alertID)
 		f.Tx, f.At, f.ExpiryNMVS, f.Intermarket = a.Tx, a.At, r.product.known, r.product.intermarket
-		a.Packs = append(a.Packs, PackAnswer{I: i, Serial: p.serial, Finding: readState(f, op)})
+		f.readState(&op)
 	}
 	a.Stray = len(r.packs) - len(a.Packs)
 }
@@ -270,22 +282,18 @@ func (c *Client) bulkPacks(a *Answer, call *Call, r *reply) {
 // mixedPacks matches by the item's own ClientTrxId; what the item says of pack,
 // product and operation must agree.
 func (c *Client) mixedPacks(a *Answer, call *Call, r *reply) {
-	at := make(map[string]int, len(r.items))
+	at := make([]int32, len(call.Packs))
 	for i := range r.items {
-		if _, twice := at[r.items[i].c]; twice {
-			at[r.items[i].c] = -1
-		} else {
-			at[r.items[i].c] = i
+		if r.items[i].in >= 0 {
+			put(&at[r.items[i].in], i)
 		}
 	}
 	a.Packs = make([]PackAnswer, 0, len(r.items))
-	for i := range call.Packs {
-		p := &call.Packs[i]
-		j, ok := at[p.C]
-		if !ok || j < 0 {
+	for i, j := range at {
+		if j <= 0 {
 			continue
 		}
-		it := &r.items[j]
+		p, it := &call.Packs[i], &r.items[j-1]
 		op, err := c.packOp(call, p)
 		if err != nil || it.reqType != "" && it.reqType != op.Code || !sameProduct(&it.product, &p.Product) ||
 			it.packs == 1 && it.pack.serial != p.Serial {
@@ -295,17 +303,19 @@ func (c *Client) mixedPacks(a *Answer, call *Call, r *reply) {
 		if id == "" {
 			id = it.alertID
 		}
-		f := finding(it.pack.code, op, it.pack.state, it.pack.reasons, id)
-		f.Tx, f.At, f.ExpiryNMVS, f.Intermarket = it.tx, parseTime(it.at), it.product.known, it.product.intermarket
-		a.Packs = append(a.Packs, PackAnswer{I: i, Serial: p.Serial, C: p.C, Finding: readState(f, op)})
+		pa := extend(&a.Packs)
+		pa.I, pa.Serial, pa.C = i, p.Serial, p.C
+		f := &pa.Finding
+		f.judge(&it.pack.code, &op, it.pack.state, it.pack.reasons, id)
+		f.Tx, f.At, f.ExpiryNMVS, f.Intermarket = it.tx, it.at, it.product.known, it.product.intermarket
+		f.readState(&op)
 	}
 	a.Stray = len(r.items) - len(a.Packs)
 }
 
 // readState makes a verify without a state what it is: no answer.
-func readState(f Finding, op Operation) Finding {
+func (f *Finding) readState(op *Operation) {
 	if op.Op == scan.Verify && f.Class == Success && f.State == "" {
 		f.Class, f.Alert = InDoubt, AlertMaybe
 	}
-	return f
 }

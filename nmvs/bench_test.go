@@ -67,3 +67,43 @@ func TestALargeBulkResultIsReadWhole(t *testing.T) {
 		t.Errorf("%d packs, %v", len(a.Packs), err)
 	}
 }
+
+// results builds the result of a poll whose packs stand in the given order.
+func results(t testing.TB, n int, place func(i int) int) (Call, string) {
+	t.Helper()
+	call, _ := bulkOf(t, n)
+	packs := call.Packs
+	ordered := with(call, func(c *Call) { c.Packs = make([]Pack, n) })
+	for i := range packs {
+		ordered.Packs[place(i)] = packs[i]
+	}
+	_, doc := bulkOf(t, n)
+	return ordered, doc
+}
+
+func TestABulkResultIsReadWithoutAnAllocationPerPack(t *testing.T) {
+	const n = 2000
+	c := demoClient(t, 5)
+	for name, place := range map[string]func(i int) int{
+		"in order":  func(i int) int { return i },
+		"backwards": func(i int) int { return n - 1 - i },
+		"jumbled":   func(i int) int { return i * 7 % n },
+	} {
+		call, doc := results(t, n, place)
+		op, err := c.operation(&call)
+		check(t, err)
+		in := strings.NewReader("")
+		allocs := testing.AllocsPerRun(5, func() {
+			in.Reset(doc)
+			r, err := decode(in, 5, op.Code, &call)
+			check(t, err)
+			a, err := c.judge(&call, op, r)
+			if check(t, err); len(a.Packs) != n || a.Stray != 0 {
+				t.Fatalf("%s: %d packs, %d stray", name, len(a.Packs), a.Stray)
+			}
+		})
+		if allocs > n/20 {
+			t.Errorf("%s: %.0f allocations for %d packs", name, allocs, n)
+		}
+	}
+}

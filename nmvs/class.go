@@ -164,7 +164,7 @@ func byPrefix(code string) Verdict {
 }
 
 // refine corrects the verdict by what NMVS says of the pack.
-func (v Verdict) refine(code string, op Operation, state string, reasons []string) Verdict {
+func (v Verdict) refine(code string, op *Operation, state string, reasons []string) Verdict {
 	if v.Class == Foreign {
 		if why, ok := ownReason(reasons); ok { // inactive by itself: nobody supplied it
 			v.Class, v.Reason, v.Alert = Rule, why, AlertNo

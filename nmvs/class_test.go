@@ -151,7 +151,9 @@ func TestThePacksStateCorrectsTheCode(t *testing.T) {
 		{"done, pack of another country", "SUCCESS", "G120", "INACTIVE", []string{"UNKNOWN"}, Success, ""},
 		{"done, no pack in the reply", "SUCCESS", "G120", "", nil, Success, ""},
 	} {
-		f := finding(replyCode{given: true, code: prefix + tc.code}, operation(t, tc.op), tc.state, tc.reasons, "")
+		var f Finding
+		op := operation(t, tc.op)
+		f.judge(&replyCode{given: true, code: prefix + tc.code}, &op, tc.state, tc.reasons, "")
 		if f.Class != tc.class || f.Reason != tc.reason {
 			t.Errorf("%s: %s %q, want %s %q", tc.name, f.Class, f.Reason, tc.class, tc.reason)
 		}

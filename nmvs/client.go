@@ -238,7 +238,7 @@ func refusedCertificate(err error) bool {
 // receive reads and judges the answer, whatever the HTTP status is.
 func (c *Client) receive(ctx context.Context, call *Call, op Operation, out *request, resp *http.Response) (Answer, error) {
 	in := &bounded{r: resp.Body, left: c.cfg.MaxReply}
-	r, err := decode(in, c.cfg.Version, op.Code)
+	r, err := decode(in, c.cfg.Version, op.Code, call)
 	var a Answer
 	if err == nil {
 		a, err = c.judge(call, op, r)
@@ -290,8 +290,7 @@ func retryAfter(h string) time.Duration {
 	return 0
 }
 
-// bounded ends a reply that is too long, and remembers a read error: the XML
-// decoder may wrap it.
+// bounded ends a reply that is too long, and remembers a read error.
 type bounded struct {
 	r      io.Reader
 	left   int64

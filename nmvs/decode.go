@@ -1,12 +1,12 @@
 package nmvs
 
 import (
-	"encoding/xml"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"regexp"
-	"strings"
+	"sync"
 	"time"
 )
 
@@ -30,21 +30,22 @@ func replyError(format string, args ...any) error {
 
 // reply is a reply as it was read, not judged yet.
 type reply struct {
-	c, tx, at, reqType string
-	code               replyCode
-	notices            []Notice
-	product            replyProduct
-	packs              []replyPack // single: at most one
-	items              []replyItem
-	message            string
-	hasMessage         bool
-	output             string
-	pending            []Pending
-	terms              Terms
-	hasTerms           bool
-	alertID            string
-	fault              string // local name of the SOAP fault code
-	faultText          string
+	c, tx, reqType string
+	at             time.Time // zero if none could be read
+	code           replyCode
+	notices        []Notice
+	product        replyProduct
+	packs          []replyPack // single: at most one
+	items          []replyItem
+	message        string
+	hasMessage     bool
+	output         string
+	pending        []Pending
+	terms          Terms
+	hasTerms       bool
+	alertID        string
+	fault          string // local name of the SOAP fault code
+	faultText      string
 }
 
 type replyCode struct {
@@ -60,6 +61,7 @@ type replyProduct struct {
 }
 
 type replyPack struct {
+	pack          int // in a bulk: place of the serial in Call.Packs; -1: it has none
 	serial, state string
 	reasons       []string
 	code          replyCode
@@ -67,9 +69,10 @@ type replyPack struct {
 }
 
 type replyItem struct {
+	in      int // place of c in Call.Packs; -1: it has none
 	reqType string
-	c       string
-	tx, at  string
+	c, tx   string
+	at      time.Time
 	product replyProduct
 	pack    replyPack
 	packs   int
@@ -122,6 +125,7 @@ const (
 	eTermsText
 	eTermsStart
 	eTermsAccepted
+	eCount
 )
 
 // repeats marks the elements that may stand more than once in their parent. A
@@ -129,6 +133,15 @@ const (
 func (e elem) repeats() bool {
 	switch e {
 	case eUnknown, eNotification, ePack, eReason, eTrxItem, eList, eListed, eFaultText:
+		return true
+	}
+	return false
+}
+
+// counts marks the elements that say something even without attributes and text.
+func (e elem) counts() bool {
+	switch e {
+	case eNotification, eProduct, eTrxItem, ePack, eReturnCode, eMessage, eListed, eTerms:
 		return true
 	}
 	return false
@@ -150,114 +163,109 @@ type frame struct {
 	seen uint64 // set of the children met
 }
 
-// maxDepth is far above the deepest reply (11); deeper ones are hostile.
-const maxDepth = 64
-
+// decoder makes a reply of a scanner's tokens. Decoders are pooled: what one reply
+// needed is there for the next. Nothing of one reply is looked at for another but words
+// that are equal.
 type decoder struct {
-	x             *xml.Decoder
-	types, msg    string
-	root          string // local name that the body's element must have
-	stack         []frame
-	text          strings.Builder
-	r             *reply
-	ended, prolog bool
+	x          scanner
+	version    int
+	types, msg string // namespaces of version
+	root       string // local name that the body's element must have, without "Response"
+	stack      []frame
+	open       uint64 // set of the elements that are open
+	text       []byte // of the innermost element, if it has a meaning
+	r          *reply
+	match      matcher
+	texts      slab
+	reasons    []string // room for those of the packs to come
 }
+
+var decoders = sync.Pool{New: func() any { return new(decoder) }}
 
 // decode reads one reply to the operation with that code. An error wraps
 // [ErrReply], or is that of the reader. It never looks at prefixes, keeps codes,
 // states and reasons as text, and skips elements and attributes it does not know.
-// Siblings may come in any order.
-func decode(in io.Reader, version int, code string) (*reply, error) {
-	d := &decoder{
-		x: xml.NewDecoder(in), types: typesNS(version), msg: messageNS(version),
-		root: code + "Response", r: &reply{}, stack: make([]frame, 1, 16),
+// Siblings may come in any order. Of the call it uses ids and serials, to find them
+// again in the reply without a copy; nil is allowed.
+func decode(in io.Reader, version int, code string, call *Call) (*reply, error) {
+	d := decoders.Get().(*decoder)
+	defer d.release()
+	if d.version != version {
+		d.version, d.types, d.msg = version, typesNS(version), messageNS(version)
 	}
-	d.stack[0].elem = eDocument
+	d.x.reset(in)
+	d.root, d.r, d.open = code, new(reply), 0
+	d.stack = append(d.stack[:0], frame{elem: eDocument})
+	d.match.reset(call)
 	for {
-		tok, err := d.x.Token()
-		if err == io.EOF {
-			if !d.ended {
-				return nil, replyError("it ends before the envelope does")
-			}
+		tok, err := d.x.next()
+		switch {
+		case err == io.EOF:
 			return d.r, nil
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			return nil, fmt.Errorf("%w: %w", ErrReply, err)
+		case err != nil:
+			return nil, err
+		}
+		switch tok {
+		case tokenStart:
+			err = d.start()
+		case tokenEnd:
+			err = d.end()
+		case tokenText:
+			if e := d.top().elem; d.keepsAlert() || e.leaf() {
+				d.text = append(d.text, d.x.text...)
+			}
 		}
 		if err != nil {
-			var syntax *xml.SyntaxError
-			if errors.As(err, &syntax) || errors.Is(err, io.ErrUnexpectedEOF) {
-				return nil, fmt.Errorf("%w: %w", ErrReply, err)
-			}
-			return nil, err
-		}
-		if err := d.token(tok); err != nil {
 			return nil, err
 		}
 	}
 }
 
-func (d *decoder) token(tok xml.Token) error {
-	switch t := tok.(type) {
-	case xml.StartElement:
-		return d.start(t)
-	case xml.EndElement:
-		return d.end()
-	case xml.CharData:
-		if len(d.stack) == 1 {
-			return d.outside(t)
-		}
-		if d.top().elem != eUnknown || d.keepsAlert() {
-			d.text.Write(t)
-		}
-	case xml.Directive:
-		return replyError("it has a DTD")
-	case xml.ProcInst:
-		if t.Target != "xml" || len(d.stack) > 1 || d.ended {
-			return replyError("it has a processing instruction")
-		}
-	}
-	return nil
-}
+// keepText is the room for a text that stays with a pooled decoder, bytes.
+const keepText = 16 << 10
 
-// outside allows white space around the envelope, and one byte order mark before it.
-func (d *decoder) outside(t xml.CharData) error {
-	s := string(t)
-	if !d.ended && !d.prolog {
-		s = strings.TrimPrefix(s, "\ufeff")
+// release puts the decoder back, without what belongs to the reply and the call.
+func (d *decoder) release() {
+	d.x.in, d.r, d.texts, d.reasons = nil, nil, slab{}, nil
+	d.match.reset(nil)
+	if cap(d.text) > keepText {
+		d.text = nil
 	}
-	d.prolog = true
-	if strings.Trim(s, " \t\r\n") != "" {
-		return replyError("there is text outside the envelope")
-	}
-	return nil
+	decoders.Put(d)
 }
 
 func (d *decoder) top() *frame { return &d.stack[len(d.stack)-1] }
 
 func (d *decoder) parent() *frame { return &d.stack[len(d.stack)-2] }
 
-func (d *decoder) start(t xml.StartElement) error {
-	up := d.top()
-	if len(d.stack) > maxDepth {
-		return replyError("elements are nested too deep")
-	}
+func (d *decoder) start() error {
+	up, n := d.top(), &d.x.name
 	if up.elem.leaf() {
-		return replyError("%s stands inside a text", t.Name.Local)
+		return replyError("%s stands inside a text", clip(string(n.local)))
 	}
-	e, err := d.child(up.elem, t.Name)
+	e, err := d.child(up.elem, n)
 	if err != nil {
 		return err
 	}
 	if !e.repeats() {
 		if up.seen&(1<<e) != 0 {
-			return replyError("%s stands twice in its parent", t.Name.Local)
+			return replyError("%s stands twice in its parent", clip(string(n.local)))
 		}
 		up.seen |= 1 << e
 	}
-	d.stack = append(d.stack, frame{elem: e})
-	d.text.Reset()
-	if e == eUnknown && isAlertName(t.Name.Local) {
-		d.top().seen = alertMark
+	f := frame{elem: e}
+	if e == eUnknown && isAlertName(n.local) {
+		f.seen = alertMark
 	}
-	return d.attributes(e, t.Attr)
+	d.stack = append(d.stack, f)
+	d.open |= 1 << e
+	d.text = d.text[:0]
+	if len(d.x.attrs) == 0 && !e.counts() {
+		return nil
+	}
+	return d.attributes(e)
 }
 
 // alertMark in the frame of an unknown element says that its text is an alert id.
@@ -265,8 +273,8 @@ const alertMark = 1 << 63
 
 func (d *decoder) keepsAlert() bool { return d.top().seen == alertMark }
 
-func isAlertName(local string) bool {
-	switch local {
+func isAlertName(local []byte) bool {
+	switch string(local) {
 	case "AlertId", "AlertID", "alertId", "UPRC":
 		return true
 	}
@@ -274,43 +282,49 @@ func isAlertName(local string) bool {
 }
 
 // child names the element that stands in parent.
-func (d *decoder) child(parent elem, n xml.Name) (elem, error) {
+func (d *decoder) child(parent elem, n *xmlName) (elem, error) {
 	switch parent {
 	case eDocument:
-		if n.Space != nsEnvelope || n.Local != "Envelope" || d.ended {
+		if n.space != nsEnvelope || string(n.local) != "Envelope" {
 			return 0, replyError("the outermost element is not one SOAP 1.2 envelope")
 		}
 		return eEnvelope, nil
 	case eEnvelope:
-		if n.Space == nsEnvelope && n.Local == "Header" {
+		if n.space == nsEnvelope && string(n.local) == "Header" {
 			return eSoapHeader, nil
 		}
-		if n.Space != nsEnvelope || n.Local != "Body" {
-			return 0, replyError("%s stands in the envelope", n.Local)
+		if n.space != nsEnvelope || string(n.local) != "Body" {
+			return 0, replyError("%s stands in the envelope", clip(string(n.local)))
 		}
 		return eSoapBody, nil
 	case eSoapBody:
+		local, isResponse := bytes.CutSuffix(n.local, []byte("Response"))
 		switch {
 		case d.top().seen != 0:
 			return 0, replyError("the SOAP body holds more than one element")
-		case n.Space == nsEnvelope && n.Local == "Fault":
+		case n.space == nsEnvelope && string(n.local) == "Fault":
 			return eFault, nil
-		case n.Space != d.msg:
-			return 0, replyError("the answer is in namespace %q, not %q", clip(n.Space), d.msg)
-		case n.Local != d.root:
-			return 0, replyError("the answer is a %s, not a %s", clip(n.Local), d.root)
+		case n.space != d.msg:
+			return 0, replyError("the answer is in namespace %q, not %q", clip(n.space), d.msg)
+		case !isResponse || string(local) != d.root:
+			return 0, replyError("the answer is a %s, not a %sResponse", clip(string(n.local)), d.root)
 		}
 		return eRoot, nil
 	case eFault, eFaultCode, eFaultReason:
-		if n.Space == nsEnvelope {
-			return faultChild(parent, n.Local), nil
+		if n.space == nsEnvelope {
+			return faultChild(parent, string(n.local)), nil
 		}
 		return eUnknown, nil
 	}
-	if n.Space != d.types {
+	if children[parent] == nil || n.space != d.types {
 		return eUnknown, nil
 	}
-	return typesChild(parent, n.Local), nil
+	for i := range children[parent] {
+		if c := &children[parent][i]; c.local == string(n.local) {
+			return c.elem, nil
+		}
+	}
+	return eUnknown, nil
 }
 
 func faultChild(parent elem, local string) elem {
@@ -327,35 +341,39 @@ func faultChild(parent elem, local string) elem {
 	return eUnknown
 }
 
-// children says which elements mean something in which parent. It is never written.
-var children = map[elem]map[string]elem{
-	eRoot:        {"Header": eHeader, "Body": eBody, "Output": eOutput},
-	eHeader:      {"Transaction": eTransaction, "Notification": eNotification},
-	eTransaction: {"ClientTrxId": eClientTrxID, "NMVSTrxId": eNMVSTrxID, "Timestamp": eTimestamp, "ReqType": eReqType},
-	eBody: {"Product": eProduct, "Pack": ePack, "Packs": ePacks, "ReturnCode": eReturnCode, "Message": eMessage,
-		"TrxList": eTrxList, "BulkTransactionList": eList, "MixedBulkTransactionList": eList, "TermsAndConditions": eTerms},
-	eProduct: {"ProductCode": eProductCode, "IntermarketFlag": eIntermarket, "Batch": eBatch},
-	eBatch:   {"Id": eBatchID, "ExpDate": eExpDate, "ExpDateNMVS": eExpDateNMVS},
-	ePacks:   {"Pack": ePack},
-	ePack:    {"Reason": eReason, "ReturnCode": eReturnCode},
-	eMessage: {"Content": eContent},
-	eTrxList: {"TrxItem": eTrxItem},
-	eTrxItem: {"Transaction": eTransaction, "Product": eProduct, "Pack": ePack},
-	eList:    {"Transaction": eListed},
-	eListed:  {"ClientTrxId": eClientTrxID, "NMVSTrxId": eNMVSTrxID},
-	eTerms:   {"Version": eTermsVersion, "Text": eTermsText, "StartDate": eTermsStart, "AcceptedByUser": eTermsAccepted},
+// childName is an element in its parent, in the namespace of types.
+type childName struct {
+	local string
+	elem  elem
 }
 
-func typesChild(parent elem, local string) elem { return children[parent][local] }
+// children says which elements mean something in which parent. It is never written.
+var children = [eCount][]childName{
+	eRoot:        {{"Header", eHeader}, {"Body", eBody}, {"Output", eOutput}},
+	eHeader:      {{"Transaction", eTransaction}, {"Notification", eNotification}},
+	eTransaction: {{"ClientTrxId", eClientTrxID}, {"NMVSTrxId", eNMVSTrxID}, {"Timestamp", eTimestamp}, {"ReqType", eReqType}},
+	eBody: {{"Product", eProduct}, {"Pack", ePack}, {"Packs", ePacks}, {"ReturnCode", eReturnCode}, {"Message", eMessage},
+		{"TrxList", eTrxList}, {"BulkTransactionList", eList}, {"MixedBulkTransactionList", eList}, {"TermsAndConditions", eTerms}},
+	eProduct: {{"ProductCode", eProductCode}, {"IntermarketFlag", eIntermarket}, {"Batch", eBatch}},
+	eBatch:   {{"Id", eBatchID}, {"ExpDate", eExpDate}, {"ExpDateNMVS", eExpDateNMVS}},
+	ePacks:   {{"Pack", ePack}},
+	ePack:    {{"Reason", eReason}, {"ReturnCode", eReturnCode}},
+	eMessage: {{"Content", eContent}},
+	eTrxList: {{"TrxItem", eTrxItem}},
+	eTrxItem: {{"Transaction", eTransaction}, {"Product", eProduct}, {"Pack", ePack}},
+	eList:    {{"Transaction", eListed}},
+	eListed:  {{"ClientTrxId", eClientTrxID}, {"NMVSTrxId", eNMVSTrxID}},
+	eTerms:   {{"Version", eTermsVersion}, {"Text", eTermsText}, {"StartDate", eTermsStart}, {"AcceptedByUser", eTermsAccepted}},
+}
 
 // alertPattern is the form of an alert id inside free text (nmvs-interface.md 1.14).
 var alertPattern = regexp.MustCompile(`\b[A-Z]{2}(-[0-9A-Z]{3}){5}\b`)
 
 // parseTime reads an xs:dateTime; one without a zone is taken as UTC, and one that cannot be read is
 // zero.
-func parseTime(s string) time.Time {
+func parseTime(b []byte) time.Time {
 	for _, layout := range [...]string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999"} {
-		if t, err := time.Parse(layout, strings.TrimSpace(s)); err == nil {
+		if t, err := time.Parse(layout, string(b)); err == nil {
 			return t.UTC()
 		}
 	}

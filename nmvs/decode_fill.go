@@ -1,53 +1,55 @@
 package nmvs
 
 import (
-	"encoding/xml"
+	"bytes"
 	"strconv"
-	"strings"
 )
 
-// attributes takes the attributes of an element that just opened.
-func (d *decoder) attributes(e elem, attrs []xml.Attr) error {
-	var err error
-	get := func(local string) string {
-		v, twice := "", false
-		for _, a := range attrs {
-			// Attributes are qualified; one without a namespace can mean nothing else.
-			if a.Name.Local == local && (a.Name.Space == d.types || a.Name.Space == "") {
-				if twice && a.Value != v {
-					err = replyError("attribute %s stands twice", local)
-				}
-				v, twice = a.Value, true
-			}
+// attributes takes the attributes of an element that just opened. Attributes are
+// qualified; one without a namespace can mean nothing else.
+func (d *decoder) attributes(e elem) (err error) {
+	first, second := attributesOf(e)
+	var v, w, alert []byte
+	var haveV, haveW bool
+	for i := range d.x.attrs {
+		a := d.x.attr(i)
+		if len(a.value) > 0 && isAlertName(a.local) && a.space != "xmlns" {
+			alert = a.value
 		}
-		return v
+		if a.space != "" && a.space != d.types {
+			continue
+		}
+		switch string(a.local) {
+		case first:
+			if haveV && !bytes.Equal(a.value, v) {
+				return replyError("attribute %s stands twice", first)
+			}
+			v, haveV = a.value, true
+		case second:
+			if haveW && !bytes.Equal(a.value, w) {
+				return replyError("attribute %s stands twice", second)
+			}
+			w, haveW = a.value, true
+		}
 	}
 	r := d.r
 	switch e {
 	case eNotification:
-		r.notices = append(r.notices, Notice{Code: get("notificationCode"), Desc: get("notificationDesc")})
+		r.notices = append(r.notices, Notice{Code: d.word(v), Desc: d.word(w)})
 	case eProduct:
 		d.product().given = true
 	case eProductCode:
-		d.product().scheme = get("scheme")
+		d.product().scheme = d.word(v)
 	case eTrxItem:
-		r.items = append(r.items, replyItem{reqType: get("reqType")})
+		if r.items == nil {
+			r.items = make([]replyItem, 0, max(1, len(d.match.packs())))
+		}
+		it := extend(&r.items)
+		it.in, it.reqType = -1, d.word(v)
 	case ePack:
-		p := replyPack{serial: get("sn"), state: get("state")}
-		if it := d.item(); it != nil {
-			it.pack = p
-			it.packs++
-			if it.packs > 1 {
-				return replyError("an item holds two packs")
-			}
-			break
-		}
-		if d.parent().elem == eBody && len(r.packs) > 0 {
-			return replyError("the body holds two packs")
-		}
-		r.packs = append(r.packs, p)
+		err = d.openPack(v, w)
 	case eReturnCode:
-		*d.code() = replyCode{given: true, code: get("code"), desc: get("desc")}
+		*d.code() = replyCode{given: true, code: d.word(v), desc: d.word(w)}
 	case eMessage:
 		r.hasMessage = true
 	case eListed:
@@ -55,101 +57,205 @@ func (d *decoder) attributes(e elem, attrs []xml.Attr) error {
 	case eTerms:
 		r.hasTerms = true
 	}
-	for _, a := range attrs {
-		if isAlertName(a.Name.Local) && a.Name.Space != "xmlns" {
-			d.alert(a.Value)
-		}
-	}
+	d.alert(alert)
 	return err
 }
+
+// attributesOf names the attributes of an element that mean something.
+func attributesOf(e elem) (first, second string) {
+	switch e {
+	case eNotification:
+		return "notificationCode", "notificationDesc"
+	case eProductCode:
+		return "scheme", ""
+	case eTrxItem:
+		return "reqType", ""
+	case ePack:
+		return "sn", "state"
+	case eReturnCode:
+		return "code", "desc"
+	}
+	return "", ""
+}
+
+func (d *decoder) openPack(serial, state []byte) error {
+	r := d.r
+	if it := d.item(); it != nil {
+		it.pack = replyPack{pack: -1, state: d.word(state)}
+		p, ok := &it.pack, false
+		if p.serial, ok = d.match.serialOf(it.in, serial); !ok {
+			p.serial = d.texts.add(serial)
+		}
+		it.packs++
+		if it.packs > 1 {
+			return replyError("an item holds two packs")
+		}
+		return nil
+	}
+	if d.parent().elem == eBody && len(r.packs) > 0 {
+		return replyError("the body holds two packs")
+	}
+	if r.packs == nil {
+		r.packs = make([]replyPack, 0, max(1, len(d.match.packs())))
+	}
+	p := extend(&r.packs)
+	p.state = d.word(state)
+	if p.pack = d.match.find(serial); p.pack >= 0 && d.match.call.Service != Mixed {
+		p.serial = d.match.packs()[p.pack].Serial
+	} else {
+		p.serial = d.texts.add(serial)
+	}
+	return nil
+}
+
+// extend adds a zero element to a list that was never longer, and returns it to be filled
+// in place.
+func extend[T any](list *[]T) *T {
+	if n := len(*list); n < cap(*list) {
+		*list = (*list)[:n+1]
+	} else {
+		*list = append(*list, *new(T))
+	}
+	return &(*list)[len(*list)-1]
+}
+
+// word makes a string of a text that replies repeat.
+func (d *decoder) word(b []byte) string { return d.x.words.get(b) }
 
 // end takes the text of the element that closes.
 func (d *decoder) end() error {
 	f := d.top()
 	if d.keepsAlert() {
-		d.alert(strings.TrimSpace(d.text.String()))
+		d.alert(bytes.TrimSpace(d.text))
 	}
 	switch f.elem {
 	case eEnvelope:
 		if f.seen&(1<<eSoapBody) == 0 {
 			return replyError("the envelope has no body")
 		}
-		d.ended = true
 	case eSoapBody:
 		if f.seen == 0 {
 			return replyError("the SOAP body is empty")
 		}
-	case eUnknown:
 	default:
-		d.leaf(f.elem, d.text.String())
+		if f.elem.leaf() {
+			d.leaf(f.elem, d.text)
+		}
 	}
+	d.open &^= 1 << f.elem
 	d.stack = d.stack[:len(d.stack)-1]
-	d.text.Reset()
+	d.text = d.text[:0]
 	return nil
 }
 
 // leaf stores the text of an element.
-func (d *decoder) leaf(e elem, raw string) {
-	r, s := d.r, strings.TrimSpace(raw)
+func (d *decoder) leaf(e elem, raw []byte) {
+	r, s := d.r, bytes.TrimSpace(raw)
 	switch e {
-	case eClientTrxID:
-		*d.transaction(&r.c, func(it *replyItem) *string { return &it.c }, func(p *Pending) *string { return &p.C }) = s
-	case eNMVSTrxID:
-		*d.transaction(&r.tx, func(it *replyItem) *string { return &it.tx }, func(p *Pending) *string { return &p.Tx }) = s
-	case eTimestamp:
-		*d.transaction(&r.at, func(it *replyItem) *string { return &it.at }, nil) = s
-	case eReqType:
-		if d.item() == nil {
-			r.reqType = s
-		}
+	case eClientTrxID, eNMVSTrxID, eTimestamp, eReqType:
+		d.transaction(e, s)
 	case eProductCode:
-		d.product().code = s
+		d.product().code = d.word(s)
 	case eIntermarket:
-		d.product().intermarket = s == "true" || s == "1"
+		d.product().intermarket = isTrue(s)
 	case eBatchID:
-		d.product().batch = s
+		d.product().batch = d.word(s)
 	case eExpDate:
-		d.product().expiry = s
+		d.product().expiry = d.word(s)
 	case eExpDateNMVS:
-		d.product().known = s
+		d.product().known = d.word(s)
 	case eReason:
 		if p := d.pack(); p != nil {
-			p.reasons = append(p.reasons, s)
+			d.reason(p, d.word(s))
 		}
 	case eContent:
-		r.message = s
+		r.message = d.texts.add(s)
 	case eOutput:
-		r.output = raw // an echo: not trimmed
+		r.output = d.texts.add(raw) // an echo: not trimmed
 	case eFaultValue:
-		_, local, colon := strings.Cut(s, ":")
+		_, local, colon := bytes.Cut(s, []byte(":"))
 		if !colon {
 			local = s
 		}
-		r.fault = local
+		r.fault = d.word(local)
 	case eFaultText:
 		if r.faultText == "" {
-			r.faultText = s
+			r.faultText = d.texts.add(s)
 		}
 	case eTermsVersion:
-		r.terms.Version, _ = strconv.Atoi(s)
+		r.terms.Version, _ = strconv.Atoi(string(s))
 	case eTermsText:
-		r.terms.Text = s
+		r.terms.Text = d.texts.add(s)
 	case eTermsStart:
 		r.terms.Start = parseTime(s)
 	case eTermsAccepted:
-		r.terms.Accepted = s == "true" || s == "1"
+		r.terms.Accepted = isTrue(s)
 	}
 }
 
-// within says whether the element e is open.
-func (d *decoder) within(e elem) bool {
-	for i := range d.stack {
-		if d.stack[i].elem == e {
-			return true
+// isTrue reads an xs:boolean.
+func isTrue(s []byte) bool { return string(s) == "true" || string(s) == "1" }
+
+// transaction stores a text of the Transaction that is open: the call's, an item's, or one
+// of a listing's.
+func (d *decoder) transaction(e elem, s []byte) {
+	r, it := d.r, d.item()
+	switch {
+	case it != nil:
+		switch e {
+		case eClientTrxID:
+			if it.in = d.match.find(s); it.in >= 0 {
+				it.c = d.match.name(&d.match.packs()[it.in])
+			} else {
+				it.c = d.texts.add(s)
+			}
+		case eNMVSTrxID:
+			it.tx = d.texts.add(s)
+		case eTimestamp:
+			it.at = parseTime(s)
+		}
+	case d.within(eListed):
+		p := &r.pending[len(r.pending)-1]
+		switch e {
+		case eClientTrxID:
+			p.C = d.texts.add(s)
+		case eNMVSTrxID:
+			p.Tx = d.texts.add(s)
+		}
+	default:
+		switch e {
+		case eClientTrxID:
+			if call := d.match.call; call != nil && call.C == string(s) {
+				r.c = call.C
+			} else {
+				r.c = d.texts.add(s)
+			}
+		case eNMVSTrxID:
+			r.tx = d.texts.add(s)
+		case eTimestamp:
+			r.at = parseTime(s)
+		case eReqType:
+			r.reqType = d.word(s)
 		}
 	}
-	return false
 }
+
+// reason adds a reason to the pack. Nearly every pack has one: they share an array, each
+// with room for itself only.
+func (d *decoder) reason(p *replyPack, why string) {
+	if p.reasons != nil {
+		p.reasons = append(p.reasons, why)
+		return
+	}
+	if len(d.reasons) == 0 {
+		d.reasons = make([]string, min(max(1, len(d.match.packs())), 256))
+	}
+	d.reasons[0] = why
+	p.reasons, d.reasons = d.reasons[:1:1], d.reasons[1:]
+}
+
+// within says whether the element e is open.
+func (d *decoder) within(e elem) bool { return d.open&(1<<e) != 0 }
 
 // item returns the mixed item that is open, nil if none is.
 func (d *decoder) item() *replyItem {
@@ -186,22 +292,12 @@ func (d *decoder) code() *replyCode {
 	return &d.r.code
 }
 
-// transaction picks the place for a text of the Transaction that is open.
-func (d *decoder) transaction(top *string, item func(*replyItem) *string, listed func(*Pending) *string) *string {
-	if it := d.item(); it != nil {
-		return item(it)
-	}
-	if listed != nil && d.within(eListed) {
-		return listed(&d.r.pending[len(d.r.pending)-1])
-	}
-	return top
-}
-
 // alert stores an alert id with the innermost thing that is open.
-func (d *decoder) alert(id string) {
-	if id == "" {
+func (d *decoder) alert(text []byte) {
+	if len(text) == 0 {
 		return
 	}
+	id := d.texts.add(text)
 	switch p, it := d.pack(), d.item(); {
 	case p != nil:
 		p.alertID = id

@@ -160,7 +160,7 @@ func answer(t testing.TB, c *Client, call Call, doc string) (Answer, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := decode(strings.NewReader(doc), c.cfg.Version, op.Code)
+	r, err := decode(strings.NewReader(doc), c.cfg.Version, op.Code, &call)
 	if err != nil {
 		return Answer{}, err
 	}

@@ -154,7 +154,7 @@ func TestSOAPFaultsTellSenderFromReceiver(t *testing.T) {
 
 func TestNoDocumentIsNoReply(t *testing.T) {
 	for _, doc := range []string{"", " \n", "<!-- -->", `<?xml version="1.0"?>`, "\ufeff"} {
-		if _, err := decode(strings.NewReader(doc), 5, "G120"); !errors.Is(err, ErrReply) {
+		if _, err := decode(strings.NewReader(doc), 5, "G120", nil); !errors.Is(err, ErrReply) {
 			t.Errorf("%q: %v", doc, err)
 		}
 	}
@@ -285,14 +285,14 @@ func TestTheAlertIDIsFoundWhereverItStands(t *testing.T) {
 func TestATooLongReplyIsNotRead(t *testing.T) {
 	ok := golden(t, "g120.success.reply", 5)
 	for left, want := range map[int64]error{int64(len(ok)): nil, int64(len(ok)) - 1: ErrTooLong, 100: ErrTooLong} {
-		_, err := decode(&bounded{r: strings.NewReader(ok), left: left}, 5, "G120")
+		_, err := decode(&bounded{r: strings.NewReader(ok), left: left}, 5, "G120", nil)
 		if !errors.Is(err, want) {
 			t.Errorf("limit %d: %v, want %v", left, err, want)
 		}
 	}
 	broken := errors.New("reset")
 	b := &bounded{r: io.MultiReader(strings.NewReader(ok[:500]), iotest.ErrReader(broken)), left: 1 << 20}
-	if _, err := decode(b, 5, "G120"); !errors.Is(err, broken) || b.failed != broken {
+	if _, err := decode(b, 5, "G120", nil); !errors.Is(err, broken) || b.failed != broken {
 		t.Errorf("a broken connection is not told: %v, %v", err, b.failed)
 	}
 }
