@@ -83,6 +83,9 @@ func (l *loop) recordHalt(ctx context.Context, why string) {
 		return
 	}
 	head, err := l.deps.Records.Append(ctx, l.head, payload)
+	if errors.Is(err, queue.ErrLost) {
+		return // another worker was first, most likely with the same halt: nothing to wait for
+	}
 	if err != nil {
 		l.trouble("ledger", err)
 		return
