@@ -49,12 +49,15 @@ func packName(args []string, now time.Time) (scan.PackID, string, error) {
 	case len(code) < 14:
 		scheme = scan.PPN
 	}
-	// Batch and expiry are no part of the name.
-	p, err := scan.NewPack(scheme, code, args[1], "X", "990101")
-	if err != nil {
-		return "", "", usagef("%s: give the raw scan, or a GTIN or CIP13 and a serial", err)
+	// Batch and expiry are no part of the name. The check digit is judged, too: a slip of
+	// the finger must not read as "never scanned here".
+	f := scan.Fields{Scheme: string(scheme), Code: code, Serial: args[1], Batch: "X", Expiry: "301231"}
+	r, rej := worker.Read(scan.Event{Fields: &f}, now)
+	if rej != nil {
+		m := scan.Message(scan.Supply, scan.Rejected, rej.Reason)
+		return "", "", usagef("%s (%s, %s): give the raw scan, or a GTIN or CIP13 and a serial", m.EN, rej.Reason, rej.Field)
 	}
-	return p.ID(), p.Code(), nil
+	return r.Pack.ID(), r.Pack.Code(), nil
 }
 
 // packEvent is one line of a pack's history.
