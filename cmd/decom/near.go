@@ -22,8 +22,8 @@ func treeOf(t reflect.Type) *keyTree {
 	switch {
 	case t.Kind() == reflect.Struct:
 		tree := &keyTree{keys: map[string]*keyTree{}}
-		for i := range t.NumField() {
-			tree.keys[keyOf(t.Field(i))] = treeOf(t.Field(i).Type)
+		for field := range t.Fields() {
+			tree.keys[keyOf(field)] = treeOf(field.Type)
 		}
 		return tree
 	case t.Kind() == reflect.Slice:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -128,9 +129,7 @@ func (u *unit) fill(s *AccountStatus) {
 		s.Password = scan.Time(s.passwordUntil)
 	}
 	s.Results = map[scan.Result]uint64{}
-	for r, n := range u.live.results {
-		s.Results[r] = n
-	}
+	maps.Copy(s.Results, u.live.results)
 	u.live.mu.Unlock()
 	if u.cert != nil {
 		s.certificateUntil = u.cert.Expiry()
