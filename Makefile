@@ -3,12 +3,17 @@
 FUZZTIME ?= 30s
 DEMO_FLAGS ?=
 PACKS ?= 5000
+SEEDS ?= 20000
+SEED ?= 1
+PLAN ?=
+MUTANT_SEEDS ?= 3000
+MUTANTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint bench fuzz clean
+.PHONY: help build demo test lint bench fuzz simulate mutants clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 build: ## build bin/decom
 	@go build -o bin/decom ./cmd/decom
@@ -31,6 +36,12 @@ bench: ## the line's throughput, as bench/README.md describes (PACKS=5000 a roun
 
 fuzz: ## every fuzz target one after another, FUZZTIME (30s) each
 	@FUZZTIME=$(FUZZTIME) deploy/dev/fuzz.sh
+
+simulate: ## random schedules of the whole line against every invariant (SEEDS=20000 SEED=1 PLAN=mode=bulk)
+	@deploy/dev/simulate.sh $(SEEDS) $(SEED) $(PLAN)
+
+mutants: ## break each rule of the protocol once and show that the simulation notices (MUTANT_SEEDS=3000 MUTANTS="B1 B7")
+	@deploy/dev/mutants.sh $(MUTANT_SEEDS) $(MUTANTS)
 
 clean: ## remove what was built; never a data directory
 	@rm -rf bin .cache
