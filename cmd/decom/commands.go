@@ -12,6 +12,8 @@ func commands() []func(*app) *cobra.Command {
 		newSimCommand,
 		newSetupCommand,
 		newStatusCommand,
+		newTopCommand,
+		newTapCommand,
 		newDoctorCommand,
 		newPackCommand,
 		newResumeCommand,
