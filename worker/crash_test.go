@@ -314,6 +314,9 @@ func TestBrokenDeliveriesDoNotStopTheLine(t *testing.T) {
 		outs := w.outcomes()
 		for i := range 6 {
 			id := fmt.Sprint("bad", i)
+			if len(outs[id]) == 1 && i < 5 && i != 2 && outs[id][0].Detail == "" {
+				t.Errorf("%s: nobody is told which field is wrong", id)
+			}
 			if len(outs[id]) != 1 || outs[id][0].Result != scan.Rejected {
 				t.Errorf("%s: outcomes %+v", id, outs[id])
 			}

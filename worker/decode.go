@@ -21,6 +21,18 @@ type Rejection struct {
 	Offset int    // byte of the text where reading ended
 	Field  string // field of the event's pack object, or ""
 	Layout string // keyboard family recognised, or ""
+	Detail string // what is wrong with the event, for whoever programs the device; or ""
+}
+
+// detail says in a few words what the reason leaves open: the field, or the layout found.
+func (r *Rejection) detail() string {
+	switch {
+	case r.Detail != "":
+		return r.Detail
+	case r.Layout != "":
+		return "layout " + r.Layout
+	}
+	return r.Field
 }
 
 // Error makes a rejection printable; callers branch on Reason.

@@ -288,7 +288,7 @@ func origin(it *item) ledger.Origin {
 func (l *loop) note(it *item, a ledger.Answer) ledger.Note {
 	n := ledger.Note{Origin: origin(it), Answer: a}
 	if it.rejected != nil {
-		n.Offset = it.rejected.Offset
+		n.Offset, n.Detail = it.rejected.Offset, it.rejected.detail()
 	}
 	if !it.p.IsZero() {
 		p := it.p

@@ -260,7 +260,7 @@ func readItem(d queue.Delivery) item {
 	it := item{Delivery: d}
 	var err error
 	if it.e, err = scan.Decode(d.Data(), d.Meta()); err != nil {
-		it.rejected = &Rejection{Reason: scan.MalformedScan}
+		it.rejected = &Rejection{Reason: scan.MalformedScan, Detail: err.Error()}
 		return it
 	}
 	var r Reading

@@ -36,6 +36,7 @@ func outcomesOf(account string, seq uint64, r *ledger.Record, opening func(uint6
 	for i := range r.Note {
 		n := &r.Note[i]
 		add(n.Origin, n.Pack, &n.Answer, n.Trx, 0, n.Offset)
+		outs[len(outs)-1].out.Detail = n.Detail
 	}
 	for i := range r.Fact {
 		f := &r.Fact[i]

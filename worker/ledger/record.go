@@ -92,6 +92,7 @@ type Note struct {
 	K      scan.PackID `json:"k,omitempty"` // empty: the scan could not be read
 	Pack   *scan.Pack  `json:"pack,omitempty"`
 	Offset int         `json:"offset,omitempty"` // of a rejected scan, bytes
+	Detail string      `json:"detail,omitempty"` // of a rejected scan: field and fault
 	Trx    string      `json:"trx,omitempty"`    // ClientTrxId of a verify
 	Answer
 }

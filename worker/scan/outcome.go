@@ -41,6 +41,7 @@ type Outcome struct {
 	At           string   `json:"at"`
 	Repaired     bool     `json:"repaired,omitempty"`
 	Offset       *int     `json:"offset,omitempty"` // of a rejected scan: the byte where reading ended
+	Detail       string   `json:"detail,omitempty"` // of a rejected scan: field and fault, English, for whoever programs the device
 	Ref          string   `json:"ref,omitempty"`
 	Operator     string   `json:"operator,omitempty"`
 	ATD          *bool    `json:"atd_checked,omitempty"`
