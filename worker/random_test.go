@@ -151,7 +151,7 @@ func (c *chaos) run() {
 	w.reg.forgot.Store(c.stores == "redis") // Redis may lose its memory between a sender's look and its write
 	w.broker.Random(c.seed, 0.01, brokerFaults...)
 	w.reg.mu.Lock()
-	w.reg.chance, w.reg.bulkFate, w.reg.atDoor = c.fate, c.fateOfBulk, func(p *process) { c.pause(p.name+" door", 0.02) }
+	w.reg.chance, w.reg.bulkFate, w.reg.atDoor = c.fate, c.fateOfBulk, func(p *process) { c.pause(p.name+" door", 0.04) }
 	w.reg.mu.Unlock()
 	w.onCall(func(p *process, call string) packstatetest.Fault {
 		switch {
@@ -181,15 +181,20 @@ func (c *chaos) calm() {
 	c.mu.Lock()
 	c.on, c.next = false, strike{}
 	for s := range c.sleepers {
-		time.AfterFunc(time.Duration(c.rands["time"].IntN(60_000))*time.Millisecond, func() { wake(s) })
+		time.AfterFunc(time.Duration(c.rands["time"].IntN(1_200_000))*time.Millisecond, func() { wake(s) })
 	}
 	c.mu.Unlock()
 	w.note("no more faults")
 	w.broker.Random(0, 0, brokerFaults...)
 	w.reg.setDown(false)
+	alive := 0
 	for i := range c.live {
-		if c.live[i].dead.Load() {
+		switch {
+		case !c.live[i].dead.Load():
+			alive++
+		case alive == 0 || c.pick("calm", 2) == 0: // else the others must settle what a dead one left [B16]
 			c.restart(i)
+			alive++
 		}
 	}
 	for _, e := range c.stash {
@@ -305,10 +310,10 @@ func (c *chaos) pause(who string, p float64) {
 		return
 	}
 	d, until := time.Duration(c.pick(who, 100))*time.Second, false
-	switch c.pick(who, 4) {
+	switch c.pick(who, 5) {
 	case 0:
 		d = 3 * time.Hour
-	case 1:
+	case 1, 2:
 		d, until = 2*time.Hour, true
 	}
 	c.w.note("%s stops for %v, or until the next verify: %v", who, d, until)
