@@ -73,10 +73,25 @@ type Terms struct {
 	Accepted bool // by this user
 }
 
+// classifier remembers the code that it saw last: in a bulk nearly all are equal. Its zero
+// value is ready.
+type classifier struct {
+	any      bool
+	code, op string
+	v        Verdict
+}
+
+func (k *classifier) classify(code string, op *Operation) Verdict {
+	if !k.any || k.op != op.Code || k.code != code {
+		k.any, k.code, k.op, k.v = true, code, op.Code, Classify(code, *op)
+	}
+	return k.v
+}
+
 // judge judges one code with what came with it. It fills in place: a bulk has many, and
 // they are large.
-func (f *Finding) judge(rc *replyCode, op *Operation, state string, reasons []string, alertID string) {
-	v := Classify(rc.code, *op).refine(rc.code, op, state, reasons)
+func (f *Finding) judge(k *classifier, rc *replyCode, op *Operation, state string, reasons []string, alertID string) {
+	v := k.classify(rc.code, op).refine(rc.code, op, state, reasons)
 	f.Class, f.Reason, f.Alert, f.UnknownCode = v.Class, v.Reason, v.Alert, !v.Known && rc.code != ""
 	f.Code, f.Desc, f.State, f.Reasons, f.AlertID = rc.code, rc.desc, state, reasons, alertID
 	if f.AlertID == "" && strings.Contains(rc.desc, "-") { // looked at cheaply first
@@ -89,7 +104,10 @@ func (f *Finding) judge(rc *replyCode, op *Operation, state string, reasons []st
 
 // judge turns a reply into an answer. An error says why the reply does not count
 // though it was readable; the class is then [InDoubt].
+//
+// It uses the reply up.
 func (c *Client) judge(call *Call, op Operation, r *reply) (Answer, error) {
+	defer r.release()
 	a := Answer{C: call.C, Notices: r.notices, Message: r.message}
 	if r.fault != "" {
 		return judgeFault(a, r)
@@ -111,7 +129,7 @@ func (c *Client) judge(call *Call, op Operation, r *reply) (Answer, error) {
 			alertID = r.packs[0].alertID
 		}
 	}
-	a.Finding.judge(&r.code, &op, state, reasons, alertID)
+	a.Finding.judge(new(classifier), &r.code, &op, state, reasons, alertID)
 	a.Tx, a.At = r.tx, r.at
 	a.ExpiryNMVS, a.Intermarket = r.product.known, r.product.intermarket
 	if !r.code.given {
@@ -264,6 +282,7 @@ func (c *Client) bulkPacks(a *Answer, call *Call, r *reply) {
 	}
 	a.Packs = make([]PackAnswer, 0, len(call.Packs))
 	op, ok := CodeFor(call.Op, Bulk, call.Manual, c.cfg.Version)
+	var k classifier
 	for i, j := range at {
 		if j <= 0 || !ok {
 			continue
@@ -272,7 +291,7 @@ func (c *Client) bulkPacks(a *Answer, call *Call, r *reply) {
 		pa := extend(&a.Packs)
 		pa.I, pa.Serial = i, p.serial
 		f := &pa.Finding
-		f.judge(&p.code, &op, p.state, p.reasons, p.alertID)
+		f.judge(&k, &p.code, &op, p.state, p.reasons, p.alertID)
 		f.Tx, f.At, f.ExpiryNMVS, f.Intermarket = a.Tx, a.At, r.product.known, r.product.intermarket
 		f.readState(&op)
 	}
@@ -289,6 +308,7 @@ func (c *Client) mixedPacks(a *Answer, call *Call, r *reply) {
 		}
 	}
 	a.Packs = make([]PackAnswer, 0, len(r.items))
+	var k classifier
 	for i, j := range at {
 		if j <= 0 {
 			continue
@@ -306,7 +326,7 @@ func (c *Client) mixedPacks(a *Answer, call *Call, r *reply) {
 		pa := extend(&a.Packs)
 		pa.I, pa.Serial, pa.C = i, p.Serial, p.C
 		f := &pa.Finding
-		f.judge(&it.pack.code, &op, it.pack.state, it.pack.reasons, id)
+		f.judge(&k, &it.pack.code, &op, it.pack.state, it.pack.reasons, id)
 		f.Tx, f.At, f.ExpiryNMVS, f.Intermarket = it.tx, it.at, it.product.known, it.product.intermarket
 		f.readState(&op)
 	}

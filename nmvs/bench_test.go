@@ -2,6 +2,7 @@ package nmvs
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 )
@@ -106,4 +107,23 @@ func TestABulkResultIsReadWithoutAnAllocationPerPack(t *testing.T) {
 			t.Errorf("%s: %.0f allocations for %d packs", name, allocs, n)
 		}
 	}
+}
+
+// BenchmarkScanner reads the tokens of a result of 500 packs, without a meaning.
+func BenchmarkScanner(b *testing.B) {
+	_, doc := bulkOf(b, 500)
+	s, in := new(scanner), strings.NewReader("")
+	for b.Loop() {
+		in.Reset(doc)
+		s.reset(in)
+		var err error
+		for err == nil {
+			_, err = s.next()
+		}
+		if err != io.EOF {
+			b.Fatal(err)
+		}
+	}
+	b.SetBytes(int64(len(doc)))
+	b.ReportAllocs()
 }

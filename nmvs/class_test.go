@@ -153,7 +153,7 @@ func TestThePacksStateCorrectsTheCode(t *testing.T) {
 	} {
 		var f Finding
 		op := operation(t, tc.op)
-		f.judge(&replyCode{given: true, code: prefix + tc.code}, &op, tc.state, tc.reasons, "")
+		f.judge(new(classifier), &replyCode{given: true, code: prefix + tc.code}, &op, tc.state, tc.reasons, "")
 		if f.Class != tc.class || f.Reason != tc.reason {
 			t.Errorf("%s: %s %q, want %s %q", tc.name, f.Class, f.Reason, tc.class, tc.reason)
 		}

@@ -35,7 +35,8 @@ type reply struct {
 	code           replyCode
 	notices        []Notice
 	product        replyProduct
-	packs          []replyPack // single: at most one
+	packs          []replyPack  // single: at most one
+	list           *[]replyPack // of packLists, where packs is; nil: it is not from there
 	items          []replyItem
 	message        string
 	hasMessage     bool
@@ -128,39 +129,39 @@ const (
 	eCount
 )
 
-// repeats marks the elements that may stand more than once in their parent. A
-// second one of any other is an error: which of two answers counts?
-func (e elem) repeats() bool {
-	switch e {
-	case eUnknown, eNotification, ePack, eReason, eTrxItem, eList, eListed, eFaultText:
-		return true
-	}
-	return false
-}
+// elems is a set of elements.
+type elems uint64
 
-// counts marks the elements that say something even without attributes and text.
-func (e elem) counts() bool {
-	switch e {
-	case eNotification, eProduct, eTrxItem, ePack, eReturnCode, eMessage, eListed, eTerms:
-		return true
-	}
-	return false
-}
+func (s elems) has(e elem) bool { return s&(1<<e) != 0 }
 
-// leaf marks the elements that hold text only: half a text is not a text.
-func (e elem) leaf() bool {
-	switch e {
-	case eUnknown, eDocument, eEnvelope, eSoapHeader, eSoapBody, eFault, eFaultCode, eFaultReason,
-		eNotification, eReturnCode:
-		return false
+// Sets of elements.
+const (
+	// repeated may stand more than once in their parent. A second one of any other is
+	// an error: which of two answers counts?
+	repeated elems = 1<<eUnknown | 1<<eNotification | 1<<ePack | 1<<eReason | 1<<eTrxItem | 1<<eList | 1<<eListed | 1<<eFaultText
+	// counted say something even without attributes and text.
+	counted elems = 1<<eNotification | 1<<eProduct | 1<<eTrxItem | 1<<ePack | 1<<eReturnCode | 1<<eMessage | 1<<eListed | 1<<eTerms
+)
+
+// leaves hold text only: half a text is not a text. It is never written.
+var leaves = func() (s elems) {
+	for e := range elem(eCount) {
+		switch e {
+		case eUnknown, eDocument, eEnvelope, eSoapHeader, eSoapBody, eFault, eFaultCode, eFaultReason,
+			eNotification, eReturnCode:
+		default:
+			if children[e] == nil {
+				s |= 1 << e
+			}
+		}
 	}
-	return children[e] == nil
-}
+	return s
+}()
 
 // frame is one open element.
 type frame struct {
 	elem elem
-	seen uint64 // set of the children met
+	seen elems // the children met
 }
 
 // decoder makes a reply of a scanner's tokens. Decoders are pooled: what one reply
@@ -172,12 +173,30 @@ type decoder struct {
 	types, msg string // namespaces of version
 	root       string // local name that the body's element must have, without "Response"
 	stack      []frame
-	open       uint64 // set of the elements that are open
+	open       elems  // those that are open
 	text       []byte // of the innermost element, if it has a meaning
 	r          *reply
 	match      matcher
 	texts      slab
 	reasons    []string // room for those of the packs to come
+}
+
+// packLists holds lists of packs for replies to come; those of large bulks are left to
+// the collector.
+var packLists = sync.Pool{New: func() any { return new(make([]replyPack, 0, pooledPacks)) }}
+
+// pooledPacks is the usual size of a bulk.
+const pooledPacks = 500
+
+// release gives the reply's list of packs back: nothing of it may be used any more.
+func (r *reply) release() {
+	if r.list == nil || cap(r.packs) > pooledPacks {
+		return
+	}
+	clear(r.packs)
+	*r.list = r.packs[:0]
+	packLists.Put(r.list)
+	r.list, r.packs = nil, nil
 }
 
 var decoders = sync.Pool{New: func() any { return new(decoder) }}
@@ -189,9 +208,13 @@ var decoders = sync.Pool{New: func() any { return new(decoder) }}
 // again in the reply without a copy; nil is allowed.
 func decode(in io.Reader, version int, code string, call *Call) (*reply, error) {
 	d := decoders.Get().(*decoder)
-	defer d.release()
+	defer func() {
+		d.release()
+		decoders.Put(d)
+	}()
 	if d.version != version {
-		d.version, d.types, d.msg = version, typesNS(version), messageNS(version)
+		// Of the scanner's words, so that comparing with what it reads is comparing places.
+		d.version, d.types, d.msg = version, d.word([]byte(typesNS(version))), d.word([]byte(messageNS(version)))
 	}
 	d.x.reset(in)
 	d.root, d.r, d.open = code, new(reply), 0
@@ -213,7 +236,7 @@ func decode(in io.Reader, version int, code string, call *Call) (*reply, error) 
 		case tokenEnd:
 			err = d.end()
 		case tokenText:
-			if e := d.top().elem; d.keepsAlert() || e.leaf() {
+			if e := d.top().elem; d.keepsAlert() || leaves.has(e) {
 				d.text = append(d.text, d.x.text...)
 			}
 		}
@@ -226,14 +249,14 @@ func decode(in io.Reader, version int, code string, call *Call) (*reply, error) 
 // keepText is the room for a text that stays with a pooled decoder, bytes.
 const keepText = 16 << 10
 
-// release puts the decoder back, without what belongs to the reply and the call.
+// release lets go of what belongs to the reply and the call, and of what has grown large.
 func (d *decoder) release() {
-	d.x.in, d.r, d.texts, d.reasons = nil, nil, slab{}, nil
+	d.x.release()
+	d.r, d.texts, d.reasons = nil, slab{}, nil
 	d.match.reset(nil)
 	if cap(d.text) > keepText {
 		d.text = nil
 	}
-	decoders.Put(d)
 }
 
 func (d *decoder) top() *frame { return &d.stack[len(d.stack)-1] }
@@ -242,14 +265,14 @@ func (d *decoder) parent() *frame { return &d.stack[len(d.stack)-2] }
 
 func (d *decoder) start() error {
 	up, n := d.top(), &d.x.name
-	if up.elem.leaf() {
+	if leaves.has(up.elem) {
 		return replyError("%s stands inside a text", clip(string(n.local)))
 	}
 	e, err := d.child(up.elem, n)
 	if err != nil {
 		return err
 	}
-	if !e.repeats() {
+	if !repeated.has(e) {
 		if up.seen&(1<<e) != 0 {
 			return replyError("%s stands twice in its parent", clip(string(n.local)))
 		}
@@ -262,7 +285,7 @@ func (d *decoder) start() error {
 	d.stack = append(d.stack, f)
 	d.open |= 1 << e
 	d.text = d.text[:0]
-	if len(d.x.attrs) == 0 && !e.counts() {
+	if len(d.x.attrs) == 0 && !counted.has(e) {
 		return nil
 	}
 	return d.attributes(e)

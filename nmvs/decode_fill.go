@@ -96,7 +96,7 @@ func (d *decoder) openPack(serial, state []byte) error {
 		return replyError("the body holds two packs")
 	}
 	if r.packs == nil {
-		r.packs = make([]replyPack, 0, max(1, len(d.match.packs())))
+		d.makePacks(len(d.match.packs()))
 	}
 	p := extend(&r.packs)
 	p.state = d.word(state)
@@ -106,6 +106,16 @@ func (d *decoder) openPack(serial, state []byte) error {
 		p.serial = d.texts.add(serial)
 	}
 	return nil
+}
+
+// makePacks makes room for n packs.
+func (d *decoder) makePacks(n int) {
+	if n > 1 && n <= pooledPacks {
+		d.r.list = packLists.Get().(*[]replyPack)
+		d.r.packs = *d.r.list
+		return
+	}
+	d.r.packs = make([]replyPack, 0, max(1, n))
 }
 
 // extend adds a zero element to a list that was never longer, and returns it to be filled
@@ -138,7 +148,7 @@ func (d *decoder) end() error {
 			return replyError("the SOAP body is empty")
 		}
 	default:
-		if f.elem.leaf() {
+		if leaves.has(f.elem) {
 			d.leaf(f.elem, d.text)
 		}
 	}
@@ -255,7 +265,7 @@ func (d *decoder) reason(p *replyPack, why string) {
 }
 
 // within says whether the element e is open.
-func (d *decoder) within(e elem) bool { return d.open&(1<<e) != 0 }
+func (d *decoder) within(e elem) bool { return d.open.has(e) }
 
 // item returns the mixed item that is open, nil if none is.
 func (d *decoder) item() *replyItem {

@@ -19,6 +19,9 @@
 // codes are judged by prefix ([Classify]), unknown states, reasons, elements and
 // attributes are kept or skipped, never rejected.
 //
+// Replies are read by a scanner of our own (scanner.go): it refuses all that encoding/xml
+// refuses and more, and makes no allocation for a pack. Tests hold it against encoding/xml.
+//
 // # Concurrency
 //
 // Client, Breaker and [Certificate] are safe for concurrent use. A Guard runs on

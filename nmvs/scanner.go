@@ -30,6 +30,7 @@ type scanner struct {
 	open   []openElement
 	names  []byte // the names of the open elements, one behind the other
 	spaces []binding
+	hot    int // place in spaces of the prefix looked up last; -1: spaces has changed since
 	words  interner
 
 	empty    bool // the element that opened last closes with the next token
@@ -111,15 +112,27 @@ var (
 
 const xmlSpace = "http://www.w3.org/XML/1998/namespace"
 
-// reset starts over with another stream. The buffers are kept, unless they have grown.
+// reset starts over with another stream.
 func (s *scanner) reset(in io.Reader) {
-	if s.buf == nil || len(s.buf) > keepScanBuffer {
+	if len(s.buf) == 0 {
 		s.buf = make([]byte, scanBuffer)
 	}
 	s.in, s.err, s.tok, s.pos, s.end, s.used = in, nil, 0, 0, 0, false
 	s.empty, s.declared, s.rooted = false, false, false
-	s.open, s.names = s.open[:0], s.names[:0]
+	s.open, s.names, s.hot = s.open[:0], s.names[:0], -1
 	s.spaces = append(s.spaces[:0], binding{"xml", xmlSpace}, binding{"", ""}, binding{"xmlns", "xmlns"})
+}
+
+// release lets go of the stream, and of buffers that a long one has made large.
+func (s *scanner) release() {
+	s.in, s.err, s.name, s.text = nil, nil, xmlName{}, nil
+	if len(s.buf) > keepScanBuffer {
+		s.buf = nil
+	}
+	if cap(s.names) > scanBuffer {
+		s.names = nil
+	}
+	clear(s.spaces[:cap(s.spaces)])
 }
 
 // more reads on; what stands before tok is given up. False: there is no more, err says
@@ -395,7 +408,10 @@ func (s *scanner) endTag() (token, error) {
 func (s *scanner) closeElement() (token, error) {
 	e := &s.open[len(s.open)-1]
 	s.name = xmlName{s.spaces[e.space].space, s.names[e.local:]}
-	s.names, s.spaces = s.names[:e.name], s.spaces[:e.spaces]
+	s.names = s.names[:e.name]
+	if e.spaces < len(s.spaces) {
+		s.spaces, s.hot = s.spaces[:e.spaces], -1
+	}
 	s.open = s.open[:len(s.open)-1]
 	return tokenEnd, nil
 }

@@ -61,7 +61,7 @@ func (s *scanner) declare(prefix, local, value []byte) error {
 	if len(s.spaces) == maxSpaces {
 		return replyError("too many namespaces")
 	}
-	s.spaces = append(s.spaces, binding{s.words.get(local), s.words.get(value)})
+	s.spaces, s.hot = append(s.spaces, binding{s.words.get(local), s.words.get(value)}), -1
 	return nil
 }
 
@@ -71,8 +71,12 @@ func (s *scanner) resolve(prefix []byte) int {
 	if len(prefix) > 0 {
 		prefix = prefix[:len(prefix)-1]
 	}
+	if s.hot >= 0 && s.spaces[s.hot].prefix == string(prefix) {
+		return s.hot
+	}
 	for i := len(s.spaces) - 1; i >= 0; i-- {
 		if s.spaces[i].prefix == string(prefix) {
+			s.hot = i
 			return i
 		}
 	}

@@ -277,3 +277,52 @@ func TestABrokenStreamIsToldAsItBroke(t *testing.T) {
 		t.Errorf("a reader that gives nothing: %v", err)
 	}
 }
+
+// Decoders, buffers and lists are pooled: an answer must not lie in them.
+func TestAnAnswerOutlivesItsReply(t *testing.T) {
+	c := demoClient(t, 5)
+	call, doc := bulkOf(t, 100)
+	a, err := answer(t, c, call, doc)
+	check(t, err)
+	before := fmt.Sprintf("%+v", a)
+	other := strings.NewReplacer("SN0", "XX0", "SUPPLIED", "STOLEN", "INACTIVE", "ACTIVE", "NMVS_SUCCESS", "NMVS_ERROR", "C2D3E4F5", "00000000").Replace(doc)
+	for range 20 {
+		if _, err := answer(t, c, call, other); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := fmt.Sprintf("%+v", a); after != before {
+		t.Errorf("the answer was\n%s\nand is\n%s", before, after)
+	}
+}
+
+// A hostile reply must not leave its size in the pool.
+func TestALongReplyLeavesNoLargeBuffers(t *testing.T) {
+	long := strings.Repeat("x", 1<<20)
+	d := new(decoder)
+	for _, doc := range []string{"<" + long + "/>", "<a b='" + long + "'/>", "<a>" + long + "</a>", "<a xmlns='" + long + "'/>"} {
+		if _, err := scanned(&d.x, strings.NewReader(doc)); err != nil {
+			t.Fatal(err)
+		}
+		d.text = append(d.text[:0], long...)
+		d.release()
+		kept := len(d.x.buf) + cap(d.x.names) + cap(d.text)
+		for _, b := range d.x.spaces[:cap(d.x.spaces)] {
+			kept += len(b.prefix) + len(b.space)
+		}
+		for _, w := range d.x.words {
+			kept += len(w)
+		}
+		if kept > keepScanBuffer+scanBuffer+keepText {
+			t.Errorf("%q leaves %d bytes", clip(doc), kept)
+		}
+	}
+}
+
+func TestWhatIsSkippedIsNotKept(t *testing.T) {
+	s := new(scanner)
+	doc := strings.Repeat(" ", 1<<20) + "<!--" + strings.Repeat("-x", 1<<20) + "--><a/>"
+	if got, err := scanned(s, strings.NewReader(doc)); err != nil || len(got) != 2 || len(s.buf) != scanBuffer {
+		t.Errorf("%q, %v, a buffer of %d bytes", got, err, len(s.buf))
+	}
+}
