@@ -309,7 +309,7 @@ func (d *doctor) pings(ctx context.Context, acc *Account, client *nmvs.Client, u
 		on := acc.Name + "/" + svc.String()
 		began := time.Now()
 		_, err = client.Do(ctx, nmvs.Call{Act: nmvs.ActPing, C: nmvs.NewTrxID(), Service: svc})
-		took := time.Since(began).Round(time.Millisecond)
+		took := time.Since(began).Round(100 * time.Microsecond)
 		if err != nil {
 			d.fail("nmvs.ping", on, tr("%v", "%v", err),
 				tr("vérifier l'adresse du service et nmvs.version ; sinon le NMVS est en panne ou en maintenance", "check the service's address and nmvs.version; else NMVS is down or in maintenance"))

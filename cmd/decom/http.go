@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -74,15 +74,15 @@ func (p *process) ready(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), time.Second)
 	defer cancel()
-	var errs []error
+	var why []string
 	if !p.conn.Up() {
-		errs = append(errs, errors.New("NATS is down"))
+		why = append(why, "NATS is down")
 	}
 	if err := p.store.Ping(ctx); err != nil {
-		errs = append(errs, fmt.Errorf("Redis: %w", err))
+		why = append(why, "Redis: "+err.Error())
 	}
-	if err := errors.Join(errs...); err != nil {
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	if len(why) > 0 {
+		http.Error(w, strings.Join(why, "\n"), http.StatusServiceUnavailable)
 		return
 	}
 	fmt.Fprintln(w, "ok")
