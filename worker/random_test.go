@@ -202,6 +202,9 @@ func (c *chaos) calm() {
 	}
 	began := time.Now()
 	for n := 0; ; n++ {
+		if w.t.Failed() {
+			return // what follows a violation tells nothing more
+		}
 		w.during(max(5*time.Second, time.Since(began)/20))
 		if w.isHalted() {
 			if end := c.resume(); end {
