@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strconv"
 
 	"github.com/nats-io/nats.go"
@@ -52,9 +53,7 @@ func (c *Conn) publishBatch(ctx context.Context, msgs []*nats.Msg) ([]Ack, bool)
 	id := rand.Text()
 	for i, m := range msgs {
 		batched := &nats.Msg{Subject: m.Subject, Data: m.Data, Header: nats.Header{}}
-		for k, v := range m.Header {
-			batched.Header[k] = v
-		}
+		maps.Copy(batched.Header, m.Header)
 		batched.Header[headerBatchID] = []string{id}
 		batched.Header[headerBatchSeq] = []string{strconv.Itoa(i + 1)}
 		if i < len(msgs)-1 {

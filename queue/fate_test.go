@@ -145,6 +145,7 @@ func TestAppendDecidesByWhatTheLeaderSays(t *testing.T) {
 		{"the repeat is refused by another", []string{mute, "10164 wrong"}, []string{none, other}, queue.ErrLost, 2},
 		{"the repeat is a duplicate", []string{mute, "duplicate"}, []string{none, ours}, nil, 2},
 		{"the repeat is not ready, then ours is seen", []string{mute, "10163 not ready"}, []string{none, ours}, nil, 2},
+		{"a server that stored nothing gets it once more, later", []string{mute, mute, mute, mute, ours}, []string{none, none, none, none, none, none, none, none}, nil, 5},
 		{"three repeats at most, then it only reads", []string{mute, mute, mute, mute, ours}, []string{none, none, none, none, none, none, ours}, nil, 4},
 		{"in doubt for ever", []string{mute, mute, mute, mute}, []string{none, none, none, none, none}, queue.ErrUnknown, 4},
 		{"the store failed, and nothing is there", []string{"10077 no space left"}, []string{none}, errAny, 1},

@@ -68,6 +68,11 @@ func (l *Ledger) Append(ctx context.Context, prev ledger.Head, payload []byte) (
 	return head, fail("append", l.subject, err)
 }
 
+// readsPerRepeat is how many reads allow one more publish. A server whose disk was full
+// answers nothing and stores nothing; without a repeat the account would stand still after
+// it recovered. Copies are harmless: the compare-and-set lets one of them in.
+const readsPerRepeat = 4
+
 // appending is one append, from the first publish until its fate is known.
 type appending struct {
 	l       *Ledger
@@ -76,7 +81,8 @@ type appending struct {
 	payload []byte
 
 	doubt   bool // a publish got no answer: a copy may be stored, or may still arrive
-	repeats int  // publishes after the first doubt
+	repeats int  // publishes after the first doubt, less those that time has allowed again
+	reads   int  // after the last of them
 	pause   pause
 }
 
@@ -85,9 +91,12 @@ func (a *appending) run(ctx context.Context) (ledger.Head, error) {
 		if err := context.Cause(ctx); err != nil {
 			return ledger.Head{}, a.gaveUp(err)
 		}
-		if a.doubt && a.repeats >= maxRepeats { // only read on
+		if a.doubt && a.repeats >= maxRepeats { // read on, and seldom repeat
 			if head, known, err := a.readBack(ctx); known || err != nil {
 				return head, err
+			}
+			if a.reads++; a.reads%readsPerRepeat == 0 {
+				a.repeats--
 			}
 			if err := a.pause.wait(ctx); err != nil {
 				return ledger.Head{}, a.gaveUp(err)
