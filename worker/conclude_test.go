@@ -121,11 +121,10 @@ func TestTheGradeIsOnTheLedger(t *testing.T) {
 // closed set of classes; a class that is added must get a row.
 func TestEveryClassBecomesItsFact(t *testing.T) {
 	type want struct {
-		kind    ledger.Kind // "" = nothing may be written
-		result  scan.Result
-		called  bool // off: a call was made
-		rests   bool
-		singles bool
+		kind   ledger.Kind // "" = nothing may be written
+		result scan.Result
+		called bool // off: a call was made
+		rests  bool
 	}
 	off := want{kind: ledger.Off, called: true, rests: true}
 	rows := map[nmvs.Class]want{

@@ -75,21 +75,21 @@ func judged1(p ledger.FactPack, err error) string {
 func TestAdviceOffersOnlyWhatIsAllowed(t *testing.T) {
 	for _, a := range []ledger.Answer{answerNobody, answerTwice, answerForeign, {Result: scan.Unresolved, Reason: scan.LedgerLoss}, {Result: scan.Unresolved, Reason: scan.NeverExecuted, State: "ACTIVE"}} {
 		c := reviewCase{State: ledger.State{Phase: ledger.Parked, Op: scan.Supply}, Answer: a, NMVSState: a.State}
-		text := ""
+		var text strings.Builder
 		for _, l := range c.advice() {
 			if l.FR == "" || l.EN == "" {
 				t.Errorf("%s: %+v lacks a language", a.Reason, l)
 			}
-			text += l.EN + "\n"
+			text.WriteString(l.EN + "\n")
 		}
 		_, err := c.retry(false)
 		_, seen := c.retry(true)
-		if strings.Contains(text, "retry: ") != (err == nil) || strings.Contains(text, "retry --seen-active") != (err != nil && seen == nil) {
-			t.Errorf("%s: retry %v, seen %v, advice %s", a.Reason, err, seen, text)
+		if strings.Contains(text.String(), "retry: ") != (err == nil) || strings.Contains(text.String(), "retry --seen-active") != (err != nil && seen == nil) {
+			t.Errorf("%s: retry %v, seen %v, advice %s", a.Reason, err, seen, text.String())
 		}
 		_, err = c.resolution(asInactive, 0)
-		if strings.Contains(text, "--as inactive") != (err == nil) {
-			t.Errorf("%s: inactive %v, advice %s", a.Reason, err, text)
+		if strings.Contains(text.String(), "--as inactive") != (err == nil) {
+			t.Errorf("%s: inactive %v, advice %s", a.Reason, err, text.String())
 		}
 	}
 }
