@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"strings"
 	"time"
 
 	"decom/nmvs"
@@ -150,13 +151,14 @@ func nameOf(call nmvs.Call) string {
 	if call.Act != nmvs.ActPacks {
 		return [...]string{nmvs.ActPoll: "poll ", nmvs.ActPing: "ping ", nmvs.ActList: "list "}[call.Act] + call.Tx
 	}
-	s := call.Service.String() + " " + call.C
+	var s strings.Builder
+	s.WriteString(call.Service.String() + " " + call.C)
 	for _, p := range call.Packs {
 		op := call.Op
 		if op == scan.Op(0) {
 			op = p.Op
 		}
-		s += " " + op.String() + ":" + p.Serial
+		s.WriteString(" " + op.String() + ":" + p.Serial)
 	}
-	return s
+	return s.String()
 }
