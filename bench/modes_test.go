@@ -15,6 +15,7 @@ import (
 
 var (
 	modes    = flag.Bool("modes", false, "run TestAutoBeatsEveryFixedMode: real time, about 25 minutes for 60,000 packs")
+	scale    = flag.Int("scale", 1, "how many times faster than stated everything is in TestAutoBeatsEveryFixedMode: latency, limits, polls, people")
 	delivery = flag.Int("delivery", 60_000, "packs of the delivery in TestAutoBeatsEveryFixedMode")
 )
 
@@ -35,19 +36,26 @@ func TestAutoBeatsEveryFixedMode(t *testing.T) {
 	}
 	// The account's limits stay a fifth and a tenth below what the simulator counts, so that
 	// neither the network's jitter nor a window's edge makes a violation.
-	limits := []string{"accounts.0.limits.single=4/s", "accounts.0.limits.bulk=5.4/min", "accounts.1.limits.single=4/s", "accounts.1.limits.bulk=5.4/min"}
+	limits := []string{"protocol.t_poll=" + scaled(2*time.Second).String()}
+	for i := range 2 {
+		limits = append(limits, fmt.Sprintf("accounts.%d.limits.single=%d/s", i, 4**scale), fmt.Sprintf("accounts.%d.limits.bulk=%.1f/min", i, 5.4*float64(*scale)))
+	}
 	var wg sync.WaitGroup
 	begin, first := make(chan struct{}), make(chan struct{}) // closed when auto begins, and is done
 	report := make([]string, len(variants))
 	for i, v := range variants {
-		r := newRig(t, options{mode: v.mode, parallel: 4, batch: v.batch, latency: 300 * time.Millisecond, extra: limits})
-		r.put("/settings", `{"limit":{"calls":5,"window":"1s","bulks":6,"bulk_window":"1m"},"latency":{"fixed":"300ms"},"bulk":{"delay":"2s"},"auto_stock":{"on":true}}`)
+		r := newRig(t, options{mode: v.mode, parallel: 4, batch: v.batch, latency: scaled(300 * time.Millisecond), extra: limits})
+		r.put("/settings", fmt.Sprintf(`{"limit":{"calls":%d,"window":"1s","bulks":%d,"bulk_window":"1m"},"latency":{"fixed":%q},"bulk":{"delay":%q},"auto_stock":{"on":true}}`,
+			5**scale, 6**scale, scaled(300*time.Millisecond), scaled(2*time.Second)))
 		wg.Go(func() { report[i] = r.deliver(t, v.name, i == 0, begin, first) })
 	}
 	wg.Wait()
 	text := strings.Join(report, "\n")
 	fmt.Fprintln(os.Stderr, "| mode | packs done | time | packs/s | calls | too fast | sent twice | person's scan p50 / p99, idle | during |\n|---|---|---|---|---|---|---|---|---|\n"+text)
 }
+
+// scaled is a duration in the test's time.
+func scaled(d time.Duration) time.Duration { return d / time.Duration(*scale) }
 
 // deliver publishes the delivery and waits until it is done, or until auto is and this
 // one can only be slower.
@@ -67,8 +75,8 @@ func (r *rig) deliver(t *testing.T, name string, auto bool, begin, first chan st
 	began := time.Now()
 	r.publish(scansOf("delivery", *delivery))
 	if auto {
-		go people.every(ctx, 2*time.Second)
-		go neighbour.every(ctx, 2*time.Second)
+		go people.every(ctx, scaled(2*time.Second))
+		go neighbour.every(ctx, scaled(2*time.Second))
 	}
 	done, stop := 0, first
 	if auto {
@@ -172,7 +180,7 @@ func (p *people) scan(t *testing.T, seen <-chan outcome, n int) string {
 			t.Error("no outcome for a minute on an idle line")
 			return ""
 		}
-		time.Sleep(time.Second)
+		time.Sleep(scaled(time.Second))
 	}
 	return p.result()
 }

@@ -117,9 +117,10 @@ type batchSize struct {
 
 func (b *batchSize) next() int { return max(1, min(b.now, b.max)) }
 
-// good: a bulk of n packs was answered whole and in time.
+// good: a bulk of n packs was answered whole and in time. One that was nearly full counts:
+// some packs of a fetch go single.
 func (b *batchSize) good(n int) {
-	if n >= b.next() {
+	if 4*n >= 3*b.next() {
 		b.now = min(b.next()*2, b.max)
 	}
 }
