@@ -166,6 +166,9 @@ const (
 	Review    Kind = "review"    // a person looked and states the pack's state
 	Halt      Kind = "halt"      // no byte leaves until Resume
 	Resume    Kind = "resume"    // a person lets the account go on
+	Pause     Kind = "pause"     // a person has nothing new taken in or opened, see Controls
+	Tune      Kind = "tune"      // a person sets other limits, see Controls
+	Continue  Kind = "continue"  // a person ends the pause and the tune that stand
 )
 
 // Fact states something about an attempt (C, Of), about packs, or about the
@@ -178,8 +181,9 @@ type Fact struct {
 	Tx        string     `json:"tx,omitempty"`         // submitted: NMVSTrxId to poll with
 	NotBefore int64      `json:"not_before,omitempty"` // off: milliseconds; the packs rest until then
 	Svc       Service    `json:"svc,omitempty"`        // off: the service to use next
-	Who       string     `json:"who,omitempty"`        // park, review, halt, resume
+	Who       string     `json:"who,omitempty"`        // park, review, halt, resume, pause, tune, continue
 	Why       string     `json:"why,omitempty"`
+	Control   *Control   `json:"control,omitempty"` // pause, tune
 	Packs     []FactPack `json:"packs,omitempty"`
 }
 
