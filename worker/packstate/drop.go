@@ -68,7 +68,7 @@ func (s *Store) empty(ctx context.Context, acc, mode string) (Status, error) {
 	}
 	token := rand.Text()
 	st, err := s.status(ctx, s.scripts.claim,
-		[]string{k.head(), k.drop(), k.open(), k.due(), k.parked(), k.halt()}, token, mode, dropPatience.Milliseconds())
+		[]string{k.head(), k.drop(), k.open(), k.due(), k.parked(), k.halt(), k.control()}, token, mode, dropPatience.Milliseconds())
 	if err != nil || st != OK {
 		return st, err
 	}

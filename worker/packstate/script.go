@@ -30,6 +30,9 @@ var luaFinish string
 //go:embed lua/halt.lua
 var luaHalt string
 
+//go:embed lua/control.lua
+var luaControl string
+
 //go:embed lua/own.lua
 var luaOwn string
 
@@ -46,21 +49,21 @@ var luaFleet string
 // (restart, SCRIPT FLUSH, failover) gets the source again; in a pipeline it
 // would not (protocol.md section 11).
 type scripts struct {
-	view, apply, claim, sweep, finish, halt, own, take, fleet, peek *redis.Script
+	view, apply, claim, sweep, finish, halt, control, own, take, fleet, peek *redis.Script
 }
 
 func newScripts() scripts {
 	s := func(src string) *redis.Script { return redis.NewScript(luaPrelude + src) }
 	return scripts{
 		view: s(luaView), apply: s(luaApply), claim: s(luaClaim), sweep: s(luaSweep), finish: s(luaFinish),
-		halt: s(luaHalt), own: s(luaOwn), take: s(luaTake), fleet: s(luaFleet), peek: s(luaPeek),
+		halt: s(luaHalt), control: s(luaControl), own: s(luaOwn), take: s(luaTake), fleet: s(luaFleet), peek: s(luaPeek),
 	}
 }
 
 // load puts every script on one server, so that a syntax error or a forbidden
 // command shows at start and not with the first pack.
 func (s scripts) load(ctx context.Context, c redis.Scripter) error {
-	for _, sc := range []*redis.Script{s.view, s.apply, s.claim, s.sweep, s.finish, s.halt, s.own, s.take, s.fleet, s.peek} {
+	for _, sc := range []*redis.Script{s.view, s.apply, s.claim, s.sweep, s.finish, s.halt, s.control, s.own, s.take, s.fleet, s.peek} {
 		if err := sc.Load(ctx, c).Err(); err != nil {
 			return fmt.Errorf("load scripts: %w", err)
 		}

@@ -142,13 +142,14 @@ func account(name string) (keys, error) {
 	return keys{"decom:{" + name + "}:"}, nil
 }
 
-func (k keys) head() string   { return k.prefix + "head" }
-func (k keys) halt() string   { return k.prefix + "halt" }
-func (k keys) open() string   { return k.prefix + "open" }
-func (k keys) due() string    { return k.prefix + "due" }
-func (k keys) parked() string { return k.prefix + "parked" }
-func (k keys) drop() string   { return k.prefix + "drop" }
-func (k keys) packs() string  { return k.prefix + "p:" }
+func (k keys) head() string    { return k.prefix + "head" }
+func (k keys) halt() string    { return k.prefix + "halt" }
+func (k keys) control() string { return k.prefix + "control" }
+func (k keys) open() string    { return k.prefix + "open" }
+func (k keys) due() string     { return k.prefix + "due" }
+func (k keys) parked() string  { return k.prefix + "parked" }
+func (k keys) drop() string    { return k.prefix + "drop" }
+func (k keys) packs() string   { return k.prefix + "p:" }
 
 // place returns the bucket and the field of a pack.
 func (k keys) place(id scan.PackID) (bucket, field string) {

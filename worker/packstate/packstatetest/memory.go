@@ -32,6 +32,8 @@ type Store interface {
 	Halt(ctx context.Context, acc, why string) error
 	Unhalt(ctx context.Context, acc, why string) (left string, err error)
 	Halted(ctx context.Context, acc string) (why string, halted bool, err error)
+	SaveControls(ctx context.Context, acc string, c ledger.Controls) error
+	Controls(ctx context.Context, acc string) (ledger.Controls, error)
 	Own(ctx context.Context, acc string, ks []scan.PackID) (map[scan.PackID]string, error)
 	Take(ctx context.Context, k scan.PackID, from, to string) (holder string, err error)
 	Heartbeat(ctx context.Context, worker string, ttl time.Duration) (alive []string, err error)
@@ -75,6 +77,7 @@ const (
 	CallHalt      Call = "halt"
 	CallUnhalt    Call = "unhalt"
 	CallHalted    Call = "halted"
+	CallControls  Call = "controls" // both ways
 	CallOwn       Call = "own"
 	CallTake      Call = "take"
 	CallHeartbeat Call = "heartbeat"
@@ -113,6 +116,7 @@ type projection struct {
 	due           map[scan.PackID]int64
 	parked        map[scan.PackID]bool
 	process, book string // the two halts
+	controls      ledger.Controls
 }
 
 // NewMemory returns an empty store.
@@ -221,7 +225,7 @@ func (m *Memory) fault(c Call, acc string) Fault {
 }
 
 func (p *projection) clear() {
-	p.head, p.begun, p.book = ledger.Head{}, false, ""
+	p.head, p.begun, p.book, p.controls = ledger.Head{}, false, "", ledger.Controls{}
 	p.packs, p.open = ledger.States{}, map[uint64]int{}
 	p.due, p.parked = map[scan.PackID]int64{}, map[scan.PackID]bool{}
 }

@@ -184,6 +184,25 @@ func (m *Memory) Halted(ctx context.Context, acc string) (why string, halted boo
 	return why, why != "", nil
 }
 
+// SaveControls is [packstate.Store.SaveControls].
+func (m *Memory) SaveControls(ctx context.Context, acc string, c ledger.Controls) error {
+	return m.do(ctx, CallControls, acc, func(p *projection) error {
+		if c.Seq > p.controls.Seq {
+			p.controls = c
+		}
+		return nil
+	})
+}
+
+// Controls is [packstate.Store.Controls].
+func (m *Memory) Controls(ctx context.Context, acc string) (c ledger.Controls, err error) {
+	err = m.do(ctx, CallControls, acc, func(p *projection) error { c = p.controls; return nil })
+	if err != nil {
+		return ledger.Controls{}, err
+	}
+	return c, nil
+}
+
 // Own is [packstate.Store.Own].
 func (m *Memory) Own(ctx context.Context, acc string, ks []scan.PackID) (holders map[scan.PackID]string, err error) {
 	err = m.do(ctx, CallOwn, acc, func(*projection) error {

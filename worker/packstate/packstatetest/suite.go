@@ -39,6 +39,7 @@ func Suite(t *testing.T, newFn func(t *testing.T) Fixture) {
 		{"an older copy is stale and is caught up by projecting again", testRollBack},
 		{"a process's halt blocks view and apply until its reason is taken back", testHalt},
 		{"the ledger's halt blocks view and lets the resume be projected", testLedgerHalt},
+		{"of what people set for the pace the newest record counts, and a drop forgets it", testControls},
 		{"the lists follow the records", testLists},
 		{"parked packs are listed once across pages", testParkedPages},
 		{"drop removes everything but a process's halt", testDrop},

@@ -314,3 +314,40 @@ func testThousand(t *testing.T, f Fixture) {
 	}
 	wantCounts(t, f.Store, packstate.Counts{Open: 1000, Due: 1000, Parked: 1000})
 }
+
+func testControls(t *testing.T, f Fixture) {
+	s, ctx := f.Store, t.Context()
+	begin(t, s, 1)
+	want := func(seq uint64) {
+		t.Helper()
+		got, err := s.Controls(ctx, acc)
+		if err != nil || got.Seq != seq || (got.Pause != nil) != (seq != 0) {
+			t.Fatalf("Controls = %+v, %v; want those of record %d", got, err, seq)
+		}
+	}
+	save := func(seq uint64, who string) {
+		t.Helper()
+		c := ledger.Controls{Seq: seq, Pause: &ledger.Standing{Seq: seq, Who: who, Why: "w\"h\ny", Control: ledger.Control{Until: 7}},
+			Tune: &ledger.Standing{Control: ledger.Control{Limits: &ledger.Limits{Single: "3/s", Above: true}}}}
+		if err := s.SaveControls(ctx, acc, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want(0)
+	save(900, "ann")
+	save(900, "bob") // a repeat
+	save(89, "eve")  // late
+	want(900)
+	if got, _ := s.Controls(ctx, acc); got.Pause.Who != "ann" || got.Pause.Until != 7 || got.Tune.Limits.Single != "3/s" || !got.Tune.Limits.Above {
+		t.Errorf("read back as %+v, %+v", got.Pause, got.Tune)
+	}
+	save(1000, "bob")
+	want(1000)
+	if err := s.Drop(ctx, acc); err != nil {
+		t.Fatal(err)
+	}
+	want(0)
+	save(2, "ann")
+	f.Lose()
+	want(0)
+}
