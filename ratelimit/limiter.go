@@ -292,6 +292,34 @@ func (l *Limiter) SetShare(share float64) error {
 	return nil
 }
 
+// SetLimits changes the limits of the services named, for the account over the whole fleet; the others keep theirs. What was
+// learnt from "too fast" stays: the same part of the new limit is used. A wrong rate, or a service that has no limit, is an
+// error and changes nothing. Those who wait ask again under the new rate, and nothing that gathered leaves as a burst.
+func (l *Limiter) SetLimits(limits map[string]Rate) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var errs []error
+	for service, rate := range limits {
+		if err := rate.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("ratelimit: limit of %s: %w", service, err))
+		}
+		if l.buckets[service] == nil {
+			errs = append(errs, fmt.Errorf("%w: %q", ErrNoLimit, service))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	for service, rate := range limits {
+		if b := l.buckets[service]; b.pace.limit != rate.PerSecond() {
+			b.pace.limit = rate.PerSecond()
+			l.adopt(b)
+			b.wake()
+		}
+	}
+	return nil
+}
+
 // adopt brings a changed pace into the bucket. Called with mu held.
 func (l *Limiter) adopt(b *bucket) {
 	now := l.start()

@@ -431,3 +431,62 @@ func BenchmarkTryTake(b *testing.B) {
 		l.TryTake("s", 1)
 	}
 }
+
+func TestALimitChangesWhileItIsUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := perSecond(t, 50, func(c *Config) { c.Burst = time.Second })
+		time.Sleep(time.Minute) // 50 gather
+		if err := l.SetLimits(map[string]Rate{"s": {2, time.Second}}); err != nil {
+			t.Fatal(err)
+		}
+		if got := l.TryTake("s", 100); got > 2 {
+			t.Errorf("%d calls that gathered under the old limit leave at once under the new one", got)
+		}
+		wantTake(t, l, "s", 1, 500*time.Millisecond)
+		done := make(chan time.Duration, 1)
+		began := time.Now()
+		go func() {
+			_ = l.Take(t.Context(), "s", 10) // 5 s at the old rate
+			done <- time.Since(began)
+		}()
+		time.Sleep(time.Second)
+		if err := l.SetLimits(map[string]Rate{"s": {100, time.Second}}); err != nil {
+			t.Fatal(err)
+		}
+		if took := <-done; took > 1200*time.Millisecond {
+			t.Errorf("who waits goes on waiting under the old limit: %v", took)
+		}
+		if got := l.State("s").Limit; got != 100 {
+			t.Errorf("the limit shows as %v", got)
+		}
+	})
+}
+
+func TestANewLimitKeepsWhatWasLearnt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := perSecond(t, 8, nil)
+		l.TooFast("s", time.Second)
+		if err := l.SetLimits(map[string]Rate{"s": {4, time.Second}}); err != nil {
+			t.Fatal(err)
+		}
+		if got := l.State("s"); got.Now != 0 || got.CooldownUntil.IsZero() {
+			t.Errorf("a new limit ended the cooldown: %+v", got)
+		}
+		time.Sleep(time.Second)
+		if got := l.State("s"); got.Limit != 4 || got.Now != 2 {
+			t.Errorf("after the cooldown %v of %v, want 2 of 4", got.Now, got.Limit)
+		}
+	})
+}
+
+func TestAWrongLimitChangesNothing(t *testing.T) {
+	l := perSecond(t, 8, nil)
+	for _, bad := range []map[string]Rate{{"s": {0, time.Second}}, {"s": {1, time.Second}, "other": {1, time.Second}}, {"s": {-1, time.Hour}}} {
+		if err := l.SetLimits(bad); err == nil {
+			t.Errorf("%v is taken", bad)
+		}
+		if got := l.State("s").Limit; got != 8 {
+			t.Errorf("%v made the limit %v", bad, got)
+		}
+	}
+}
