@@ -17,7 +17,7 @@ func (c *Conn) OutcomesSince(ctx context.Context, t time.Time, sites []string, f
 	for _, s := range sites {
 		filters = append(filters, outcomePrefix+s+".>")
 	}
-	return c.outcomes(ctx, filters, t, false, func(o StoredOutcome) error { return fn(o.Ledger, o.Body) })
+	return c.outcomes(ctx, filters, OutcomeFilter{Since: t}, func(o StoredOutcome) error { return fn(o.Ledger, o.Body) })
 }
 
 // StoredOutcome is an outcome as DECOM_OUTCOMES has it.
@@ -34,6 +34,7 @@ type StoredOutcome struct {
 type OutcomeFilter struct {
 	Site, Device string    // empty: any
 	Since        time.Time // zero: from the first one
+	After        uint64    // only those behind this sequence of the stream; 0: no such bound; wins over Since
 	Follow       bool      // go on with new ones until ctx ends or fn fails
 }
 
@@ -49,32 +50,38 @@ func (c *Conn) Outcomes(ctx context.Context, f OutcomeFilter, fn func(StoredOutc
 	case f.Device != "":
 		filter = outcomePrefix + "*." + f.Device
 	}
-	return c.outcomes(ctx, []string{filter}, f.Since, f.Follow, fn)
+	if f.After > 0 {
+		f.Since = time.Time{}
+	}
+	return c.outcomes(ctx, []string{filter}, f, fn)
 }
 
-func (c *Conn) outcomes(ctx context.Context, filters []string, since time.Time, follow bool, fn func(StoredOutcome) error) error {
+func (c *Conn) outcomes(ctx context.Context, filters []string, f OutcomeFilter, fn func(StoredOutcome) error) error {
 	var end uint64 // last sequence of any filter
-	for _, f := range filters {
-		m, err := c.get(ctx, StreamOutcomes, getRequest{LastFor: f})
+	for _, filter := range filters {
+		m, err := c.get(ctx, StreamOutcomes, getRequest{LastFor: filter})
 		if err != nil && !errors.Is(err, ErrNotFound) {
-			return fail("read outcomes", f, err)
+			return fail("read outcomes", filter, err)
 		}
-		if err == nil && !m.Time.Before(since) {
+		if err == nil && !m.Time.Before(f.Since) && m.Seq > f.After {
 			end = max(end, m.Seq)
 		}
 	}
-	if end == 0 && !follow {
+	if end == 0 && !f.Follow {
 		return nil
 	}
 	var own error
-	r := reading{c: c, stream: StreamOutcomes, filters: filters, since: since, visit: func(m *nats.Msg, meta *nats.MsgMetadata) bool {
+	r := reading{c: c, stream: StreamOutcomes, filters: filters, since: f.Since, visit: func(m *nats.Msg, meta *nats.MsgMetadata) bool {
 		site, device := source(m.Subject, outcomePrefix)
 		own = fn(StoredOutcome{
 			Site: site, Device: device, EventID: m.Header.Get(headerMsgID), Ledger: m.Header.Get(headerLedger),
 			Seq: meta.Sequence.Stream, Time: meta.Timestamp, Body: m.Data,
 		})
-		return own == nil && (follow || meta.Sequence.Stream < end)
+		return own == nil && (f.Follow || meta.Sequence.Stream < end)
 	}}
+	if f.After > 0 {
+		r.from = f.After + 1
+	}
 	if err := r.run(ctx); err != nil {
 		return fail("read outcomes", "", err)
 	}

@@ -52,6 +52,14 @@ var places = map[string]struct {
 		[]string{"decom/queue", "decom/worker/ledger", "decom/worker/scan"},
 		"a fake stands beside what it stands for",
 	},
+	"decom/queue/doors": {
+		[]string{"decom/worker/scan"},
+		"what a sender gave becomes an event by one rule, whichever door it came through",
+	},
+	"decom/queue/doors/http": {
+		[]string{"decom/queue", "decom/queue/doors", "decom/ratelimit", "decom/worker/scan"},
+		"a door publishes and reads outcomes; it paces its devices with the one limiter and reads no data carrier itself",
+	},
 	"decom/nmvs": {
 		[]string{"decom/worker/scan"},
 		"the client is one attempt on the wire and knows no ledger",
@@ -73,7 +81,7 @@ var places = map[string]struct {
 		"load is made of the real parts; scans are read by the worker only",
 	},
 	"decom/cmd/decom": {
-		[]string{"decom/bench", "decom/worker", "decom/queue", "decom/nmvs", "decom/nmvs/sim", "decom/ratelimit", "decom/worker/packstate", "decom/worker/ledger", "decom/worker/scan"},
+		[]string{"decom/bench", "decom/worker", "decom/queue", "decom/queue/doors", "decom/queue/doors/http", "decom/nmvs", "decom/nmvs/sim", "decom/ratelimit", "decom/worker/packstate", "decom/worker/ledger", "decom/worker/scan"},
 		"the command wires; whatever reads a data carrier goes through worker, so that a dry run reads as the line does",
 	},
 }

@@ -182,7 +182,7 @@ func (c *Conn) Outcomes(ctx context.Context, f queue.OutcomeFilter, fn func(queu
 		for _, m := range rest {
 			i++
 			o := m.outcome()
-			if f.Site != "" && o.Site != f.Site || f.Device != "" && o.Device != f.Device || o.Time.Before(f.Since) {
+			if f.Site != "" && o.Site != f.Site || f.Device != "" && o.Device != f.Device || o.Seq <= f.After || f.After == 0 && o.Time.Before(f.Since) {
 				continue
 			}
 			if err := fn(o); err != nil {

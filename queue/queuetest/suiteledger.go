@@ -239,6 +239,21 @@ func outcomeOnce(t *testing.T, l, _ Line) {
 	if n != len(many) {
 		t.Fatalf("%d outcomes", n)
 	}
+	// Whoever saw an outcome takes the next one up behind it, whatever the time says.
+	behind := func(seq uint64) (got []string) {
+		f := queue.OutcomeFilter{Site: "south", After: seq, Since: time.Now().Add(time.Hour)}
+		must(t, l.Conn.Outcomes(t.Context(), f, func(o queue.StoredOutcome) error {
+			got = append(got, o.EventID)
+			return nil
+		}))
+		return got
+	}
+	if got := behind(acks[len(acks)-3].Seq); !slices.Equal(got, []string{"2498", "2499"}) {
+		t.Fatalf("behind the last but two: %v", got)
+	}
+	if got := behind(acks[len(acks)-1].Seq); got != nil {
+		t.Fatalf("behind the last one: %v", got)
+	}
 }
 
 func outcomesSince(t *testing.T, l, _ Line) {

@@ -1,0 +1,8 @@
+package httpdoor_test
+
+import (
+	"net/http"
+	"testing"
+)
+
+func conforms(*testing.T, *http.Request, *http.Response, []byte) {}
