@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"decom/worker/ledger"
@@ -88,4 +87,7 @@ func splitSource(src string) (site, device string) {
 }
 
 // body renders an outcome for the stream.
-func (s *said) body() ([]byte, error) { return json.Marshal(&s.out) }
+func (s *said) body() ([]byte, error) { return s.out.AppendJSON(make([]byte, 0, outcomeBytes)) }
+
+// outcomeBytes is about what an outcome takes.
+const outcomeBytes = 1024

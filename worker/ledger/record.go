@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -216,13 +215,10 @@ func Encode(r *Record, prev Head) ([]byte, error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(r); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrRecord, err)
+	b, err := appendRecord(make([]byte, 0, r.size()), r)
+	if err != nil {
+		return nil, err
 	}
-	b := bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 	if len(b) > MaxBytes {
 		return nil, fmt.Errorf("%w: %d bytes, more than %d", ErrRecord, len(b), MaxBytes)
 	}
@@ -254,6 +250,10 @@ func (r *Record) check() error {
 	return nil
 }
 
+// size is about how many bytes r takes: growing step by step would leave as many to the
+// collector.
+func (r *Record) size() int { return 512 + 400*r.packs() }
+
 func (r *Record) packs() int {
 	n := len(r.Note)
 	for i := range r.Open {
@@ -267,9 +267,12 @@ func (r *Record) packs() int {
 
 // Decode reads a payload and checks that it belongs to account.
 func Decode(payload []byte, account string) (*Record, error) {
-	var r Record
-	if err := json.Unmarshal(payload, &r); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrRecord, err)
+	r, ok := readRecord(payload)
+	if !ok {
+		r = &Record{}
+		if err := json.Unmarshal(payload, r); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrRecord, err)
+		}
 	}
 	switch {
 	case r.V != version:
@@ -277,5 +280,5 @@ func Decode(payload []byte, account string) (*Record, error) {
 	case r.Account != account:
 		return nil, fmt.Errorf("%w: of account %q, not %q", ErrRecord, r.Account, account)
 	}
-	return &r, nil
+	return r, nil
 }

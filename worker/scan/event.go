@@ -82,21 +82,6 @@ func (e *Malformed) Error() string {
 	return e.Field + ": " + e.Why
 }
 
-type eventJSON struct {
-	SpecVersion *string         `json:"specversion"`
-	Data        json.RawMessage `json:"data"`
-	V           *int            `json:"v"`
-	ID          *string         `json:"id"`
-	Op          string          `json:"op"`
-	Entry       string          `json:"entry"`
-	Scan        *string         `json:"scan"`
-	Pack        *Fields         `json:"pack"`
-	At          string          `json:"at"`
-	Ref         string          `json:"ref"`
-	Operator    string          `json:"operator"`
-	ATD         *bool           `json:"atd_checked"`
-}
-
 // Decode reads one scan event. On error, a *[Malformed], the event still carries
 // its source and an id (the best that could be found), so that its rejection can be
 // reported to whoever sent it. Unknown fields are ignored; a structured
@@ -144,7 +129,10 @@ func fallbackID(m Meta) string {
 }
 
 func decodeJSON(data []byte) (eventJSON, error) {
-	var j eventJSON
+	if j, ok := readEvent(string(data)); ok {
+		return j, nil
+	}
+	var j eventJSON // what readEvent took of it does not count
 	if len(bytes.TrimSpace(data)) == 0 {
 		return j, &Malformed{Why: "empty message"}
 	}

@@ -52,9 +52,12 @@ func ParseOp(name string) (Op, error) {
 	return 0, &Malformed{Field: "op", Why: fmt.Sprintf("%q is not an operation", clip(name))}
 }
 
+// Known says whether o is an operation of contract.md.
+func (o Op) Known() bool { return int(o) < len(opNames) && opNames[o] != "" }
+
 // String returns the name of contract.md, or "op(N)".
 func (o Op) String() string {
-	if int(o) < len(opNames) && opNames[o] != "" {
+	if o.Known() {
 		return opNames[o]
 	}
 	return fmt.Sprintf("op(%d)", uint8(o))
@@ -63,7 +66,7 @@ func (o Op) String() string {
 // MarshalText gives the name of contract.md. No operation has none: what could not be
 // read back must not be written, least of all on a ledger.
 func (o Op) MarshalText() ([]byte, error) {
-	if int(o) >= len(opNames) || opNames[o] == "" {
+	if !o.Known() {
 		return nil, &Malformed{Field: "op", Why: o.String() + " is not an operation"}
 	}
 	return []byte(opNames[o]), nil

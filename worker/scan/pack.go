@@ -120,10 +120,7 @@ type packJSON struct {
 // MarshalJSON gives the object of contract.md section 4, the serial included;
 // it is for messages and records, never for logs.
 func (p Pack) MarshalJSON() ([]byte, error) {
-	if p.IsZero() {
-		return []byte("null"), nil
-	}
-	return json.Marshal(packJSON{p.scheme, p.code, p.serial, p.batch, p.expiry})
+	return p.AppendJSON(nil), nil
 }
 
 // UnmarshalJSON accepts the object of contract.md section 4, checked as by [NewPack].
