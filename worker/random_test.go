@@ -40,6 +40,8 @@ func TestRandomSchedulesKeepEveryInvariant(t *testing.T) {
 	told := 0 // traces are long: one is enough
 	for seed := *fromSeed; seed < *fromSeed+*seeds; seed += *eachOf {
 		ok := t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			// A loop that spins lets no time pass in the bubble, so that LIVE never comes.
+			defer time.AfterFunc(time.Minute, func() { panic(fmt.Sprintf("LIVE: seed=%d runs for a minute without an end", seed)) }).Stop()
 			line(t, func(w *world) {
 				c, err := newChaos(w, seed)
 				if err != nil {
