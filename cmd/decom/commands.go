@@ -9,6 +9,7 @@ func commands() []func(*app) *cobra.Command {
 		newRunCommand,
 		newDemoCommand,
 		newPublishCommand,
+		newGatewayCommand,
 		newSimCommand,
 		newSetupCommand,
 		newStatusCommand,

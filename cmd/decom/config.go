@@ -20,9 +20,10 @@ type Config struct {
 	NMVS     NMVSConfig     `yaml:"nmvs"`
 	Protocol ProtocolConfig `yaml:"protocol"`
 	// Accounts lists the NMVS logins. A gateway that only publishes needs none.
-	Accounts []Account  `yaml:"accounts"`
-	HTTP     HTTPConfig `yaml:"http"`
-	Log      LogConfig  `yaml:"log"`
+	Accounts []Account   `yaml:"accounts"`
+	HTTP     HTTPConfig  `yaml:"http"`
+	Doors    DoorsConfig `yaml:"doors"`
+	Log      LogConfig   `yaml:"log"`
 }
 
 // NATSConfig says where the queue is and how to log in.
@@ -220,8 +221,9 @@ func defaultConfig() Config {
 			TResult: 24 * time.Hour, TPoll: 2 * time.Second, Skew: 5 * time.Second,
 			THoldSingle: 20 * time.Minute, THoldBulk: 24 * time.Hour,
 		},
-		HTTP: HTTPConfig{Listen: "127.0.0.1:8080"},
-		Log:  LogConfig{Level: "info", Format: "auto"},
+		HTTP:  HTTPConfig{Listen: "127.0.0.1:8080"},
+		Doors: defaultDoors(),
+		Log:   LogConfig{Level: "info", Format: "auto"},
 	}
 }
 

@@ -24,8 +24,9 @@ const (
 	needStore                     // Redis: its login
 	needAccounts                  // at least one account, each with name and sites
 	needLogin                     // NMVS: endpoints, passwords, certificates
+	needDoors                     // the doors: tokens, certificates, folders
 
-	needWorker = needQueue | needStore | needAccounts | needLogin
+	needWorker = needQueue | needStore | needAccounts | needLogin | needDoors
 )
 
 // checker collects the problems of one configuration.
@@ -45,6 +46,7 @@ func (c *loaded) check(need need) []problem {
 	k.protocol("protocol.", c.Protocol)
 	k.accounts()
 	k.process()
+	k.doors()
 	return k.problems
 }
 
@@ -257,10 +259,7 @@ func (k *checker) process() {
 		if it.addr == "" {
 			continue
 		}
-		host, port, err := net.SplitHostPort(it.addr)
-		if err != nil || !validPort(port) {
-			k.bad(it.key, "%q is not host:port", it.addr)
-		} else if it.key == "http.debug" && !loopback(host) {
+		if k.address(it.key, it.addr) && it.key == "http.debug" && !loopbackAddress(it.addr) {
 			k.bad(it.key, "%q: pprof listens on the loopback address only", it.addr)
 		}
 	}
@@ -277,9 +276,24 @@ func (k *checker) process() {
 	}
 }
 
+// address complains about what is no host:port.
+func (k *checker) address(key, addr string) bool {
+	if _, port, err := net.SplitHostPort(addr); err != nil || !validPort(port) {
+		k.bad(key, "%q is not host:port", addr)
+		return false
+	}
+	return true
+}
+
 func validPort(port string) bool {
 	n, err := strconv.Atoi(port)
 	return err == nil && n >= 0 && n <= 65535
+}
+
+// loopbackAddress says whether only this machine can reach host:port.
+func loopbackAddress(addr string) bool {
+	host, _, _ := net.SplitHostPort(addr)
+	return loopback(host)
 }
 
 func loopback(host string) bool {

@@ -218,6 +218,10 @@ func (p *process) serve(ctx context.Context) error {
 	if err != nil {
 		return exitWith(exitConfig, err)
 	}
+	doors, err := p.openDoors()
+	if err != nil {
+		return exitWith(exitConfig, err)
+	}
 	// Readiness goes off before anything else does.
 	defer context.AfterFunc(ctx, func() { p.draining.Store(true) })()
 	// The helpers outlive the loops: their last records still need outcomes.
@@ -227,6 +231,7 @@ func (p *process) serve(ctx context.Context) error {
 	rest.Go(func() { p.fleet.keep(helpers, p) })
 	rest.Go(func() { web.serve(helpers) })
 	rest.Go(func() { debug.serve(helpers) })
+	rest.Go(func() { p.serveDoors(ctx, doors) })
 	rest.Go(func() { p.sample(helpers) })
 	rest.Go(func() { p.housekeeping(helpers) })
 	for _, u := range p.units {

@@ -103,6 +103,17 @@ func parseToken(words []string) (t token, err error) {
 	return t, nil
 }
 
+// CheckTokens says what is wrong with a tokens file.
+func CheckTokens(file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = ParseTokens(f)
+	return err
+}
+
 // tokens is the file as it stands, read again when it changes.
 type tokens struct {
 	file string
