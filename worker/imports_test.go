@@ -81,6 +81,10 @@ var places = map[string]struct {
 		[]string{"decom/worker", "decom/queue", "decom/queue/queuetest", "decom/nmvs", "decom/nmvs/sim", "decom/ratelimit", "decom/worker/packstate", "decom/worker/packstate/packstatetest", "decom/worker/ledger", "decom/worker/scan"},
 		"load is made of the real parts; scans are read by the worker only",
 	},
+	"decom/bench/chaos": {
+		nil,
+		"it has no code but tests of real processes: what it drives is built and started, not imported",
+	},
 	"decom/cmd/decom": {
 		[]string{"decom/bench", "decom/worker", "decom/queue", "decom/queue/doors", "decom/queue/doors/http", "decom/nmvs", "decom/nmvs/sim", "decom/ratelimit", "decom/worker/packstate", "decom/worker/ledger", "decom/worker/scan"},
 		"the command wires; whatever reads a data carrier goes through worker, so that a dry run reads as the line does",

@@ -1,0 +1,36 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// ledgerLeader is the index of the server that leads DECOM_LEDGER.
+func (r *rig) ledgerLeader() (int, error) {
+	nc, err := nats.Connect(r.natsURL(), nats.Timeout(time.Second))
+	if err != nil {
+		return 0, err
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(r.t.Context(), 3*time.Second)
+	defer cancel()
+	s, err := js.Stream(ctx, "DECOM_LEDGER")
+	if err != nil {
+		return 0, err
+	}
+	var n int
+	if c := s.CachedInfo().Cluster; c == nil {
+		return 0, fmt.Errorf("DECOM_LEDGER has no cluster")
+	} else if _, err := fmt.Sscanf(c.Leader, "n%d", &n); err != nil {
+		return 0, fmt.Errorf("leader %q", c.Leader)
+	}
+	return n, nil
+}
