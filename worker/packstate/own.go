@@ -46,7 +46,7 @@ func (s *Store) Own(ctx context.Context, acc string, ks []scan.PackID) (map[scan
 }
 
 func (s *Store) ownScript(ctx context.Context, acc string, ks []scan.PackID) ([]string, error) {
-	names, args := make([]string, len(ks)), make([]any, 1+len(ks))
+	names, args := make([]string, len(ks)), make([]string, 1+len(ks))
 	args[0] = acc
 	for i, k := range ks {
 		names[i], args[i+1] = ownPlace(k)
@@ -54,7 +54,7 @@ func (s *Store) ownScript(ctx context.Context, acc string, ks []scan.PackID) ([]
 	if len(names) == 0 {
 		return nil, nil
 	}
-	return s.scripts.own.Run(ctx, s.rdb, names, args...).StringSlice()
+	return s.run(ctx, s.scripts.own, names, args).StringSlice()
 }
 
 // ownPipe is for a cluster, where the buckets live on many nodes: plain commands,

@@ -23,40 +23,18 @@ func (s *Store) Peek(ctx context.Context, acc string, ks []scan.PackID) (ledger.
 	if len(ks) == 0 {
 		return ledger.States{}, nil
 	}
-	names, args := make([]string, len(ks)), make([]any, len(ks))
+	names, args := make([]string, 0, len(ks)), make([]string, len(ks))
+	names = k.addBuckets(names, ks)
 	for i, id := range ks {
-		names[i], args[i] = k.place(id)
+		args[i] = string(id[bucketLen:])
 	}
-	out, err := s.scripts.peek.Run(ctx, s.rdb, names, args...).Slice()
+	out, err := s.run(ctx, s.scripts.peek, names, args).Text()
 	if err != nil {
 		return nil, fmt.Errorf("peek %s: %w", acc, wrap(err))
 	}
 	states, err := decodeAll(ks, out)
 	if err != nil {
 		return nil, fmt.Errorf("peek %s: %w", acc, err)
-	}
-	return states, nil
-}
-
-// decodeAll reads a script's values, one or nil for each pack.
-func decodeAll(ks []scan.PackID, out []any) (ledger.States, error) {
-	if len(out) != len(ks) {
-		return nil, fmt.Errorf("%d values for %d packs", len(out), len(ks))
-	}
-	states := make(ledger.States, len(ks))
-	for i, v := range out {
-		if v == nil {
-			continue
-		}
-		text, ok := v.(string)
-		if !ok {
-			return nil, fmt.Errorf("pack %s: %w: a %T", ks[i], ErrValue, v)
-		}
-		state, err := decode(text)
-		if err != nil {
-			return nil, fmt.Errorf("pack %s: %w", ks[i], err)
-		}
-		states[ks[i]] = state
 	}
 	return states, nil
 }

@@ -32,33 +32,31 @@ func (s *Store) view(ctx context.Context, acc string, at ledger.Head, ks []scan.
 	if err := errors.Join(err, err2, checkPacks(len(ks), slices.Values(ks))); err != nil {
 		return 0, nil, err
 	}
-	names, args := make([]string, 2, 2+len(ks)), make([]any, 1, 1+len(ks))
+	names, args := make([]string, 2, 2+len(ks)), make([]string, 1, 1+len(ks))
 	names[0], names[1], args[0] = k.halt(), k.head(), belief
+	names = k.addBuckets(names, ks)
 	for _, id := range ks {
-		bucket, field := k.place(id)
-		names, args = append(names, bucket), append(args, field)
+		args = append(args, string(id[bucketLen:]))
 	}
-	out, err := s.scripts.view.Run(ctx, s.rdb, names, args...).Slice()
+	out, err := s.run(ctx, s.scripts.view, names, args).StringSlice()
 	if err != nil {
 		return 0, nil, wrap(err)
 	}
-	word, _ := first(out).(string)
-	st, err := parseStatus(word)
+	if len(out) == 0 {
+		return 0, nil, errShort
+	}
+	st, err := parseStatus(out[0])
 	if err != nil || st != OK {
 		return st, nil, err
 	}
-	states, err := decodeAll(ks, out[1:])
+	if len(out) != 2 {
+		return 0, nil, errShort
+	}
+	states, err := decodeAll(ks, out[1])
 	if err != nil {
 		return 0, nil, err
 	}
 	return OK, states, nil
-}
-
-func first(out []any) any {
-	if len(out) == 0 {
-		return nil
-	}
-	return out[0]
 }
 
 // Apply projects a record, or several that follow each other: prev is the head
@@ -85,27 +83,34 @@ func (s *Store) apply(ctx context.Context, acc string, prev, next ledger.Head, s
 	}
 	names := make([]string, 5, 5+len(states))
 	names[0], names[1], names[2], names[3], names[4] = k.halt(), k.head(), k.open(), k.due(), k.parked()
-	args := make([]any, 0, 6+2*(len(states)+len(idx.Open)+len(idx.Due)+len(idx.Parked)))
-	args = append(args, from, to, haltWord(idx.Halt), len(idx.Open), len(idx.Due), len(idx.Parked))
-	buf := make([]byte, 0, 32*len(states)) // one block for all values
-	for id, state := range states {
-		bucket, field := k.place(id)
-		start := len(buf)
-		if buf, err = encode(buf, &state); err != nil {
-			return 0, fmt.Errorf("pack %s: %w", id, err)
-		}
-		names, args = append(names, bucket), append(args, field, buf[start:len(buf):len(buf)])
+	ks := slices.AppendSeq(make([]scan.PackID, 0, len(states)), maps.Keys(states))
+	names = k.addBuckets(names, ks)
+	args := make([]string, 0, 6+2*(len(states)+len(idx.Open)+len(idx.Due)+len(idx.Parked)))
+	args = append(args, from, to, haltWord(idx.Halt), strconv.Itoa(len(idx.Open)), strconv.Itoa(len(idx.Due)), strconv.Itoa(len(idx.Parked)))
+	if args, err = addValues(args, ks, states); err != nil {
+		return 0, err
 	}
 	for seq, change := range idx.Open {
-		args = append(args, strconv.FormatUint(seq, 10), change)
+		args = append(args, strconv.FormatUint(seq, 10), strconv.Itoa(change))
 	}
 	for id, ms := range idx.Due {
-		args = append(args, string(id), ms)
+		args = append(args, string(id), strconv.FormatInt(ms, 10))
 	}
 	for id, on := range idx.Parked {
-		args = append(args, string(id), on) // true is written as 1
+		args = append(args, string(id), flag(on))
 	}
-	return s.status(ctx, s.scripts.apply, names, args...)
+	word, err := s.run(ctx, s.scripts.apply, names, args).Text()
+	if err != nil {
+		return 0, wrap(err)
+	}
+	return parseStatus(word)
+}
+
+func flag(on bool) string {
+	if on {
+		return "1"
+	}
+	return "0"
 }
 
 // haltWord says what a record does to the ledger's halt.

@@ -212,19 +212,21 @@ func TestFullServerTakesNothing(t *testing.T) {
 }
 
 func TestForeignValueIsAnErrorWithThePacksName(t *testing.T) {
-	s := open(t, packstate.Config{Dir: t.TempDir()})
-	begin(t, s, 1)
-	k := packstatetest.ID(1)
-	if err := s.SetRaw(t.Context(), acc, string(k[:3]), string(k[3:]), "\x02newer"); err != nil {
-		t.Fatal(err)
-	}
-	_, states, err := s.View(t.Context(), acc, headAt(1, ""), []scan.PackID{packstatetest.ID(2), k})
-	if !errors.Is(err, packstate.ErrValue) || !strings.Contains(fmt.Sprint(err), string(k)) || states != nil {
-		t.Errorf("View = %v, %v", states, err)
-	}
-	each := func(scan.PackID, ledger.State) error { return nil }
-	if err := s.Each(t.Context(), acc, each); !errors.Is(err, packstate.ErrValue) {
-		t.Errorf("Each = %v", err)
+	for _, value := range []string{"\x02newer", strings.Repeat("x", 65), strings.Repeat("\x01", 300)} {
+		s := open(t, packstate.Config{Dir: t.TempDir()})
+		begin(t, s, 1)
+		k := packstatetest.ID(1)
+		if err := s.SetRaw(t.Context(), acc, string(k[:3]), string(k[3:]), value); err != nil {
+			t.Fatal(err)
+		}
+		_, states, err := s.View(t.Context(), acc, headAt(1, ""), []scan.PackID{packstatetest.ID(2), k})
+		if !errors.Is(err, packstate.ErrValue) || !strings.Contains(fmt.Sprint(err), string(k)) || states != nil {
+			t.Errorf("%d bytes: View = %v, %v", len(value), states, err)
+		}
+		each := func(scan.PackID, ledger.State) error { return nil }
+		if err := s.Each(t.Context(), acc, each); !errors.Is(err, packstate.ErrValue) {
+			t.Errorf("%d bytes: Each = %v", len(value), err)
+		}
 	}
 }
 

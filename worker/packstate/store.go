@@ -151,11 +151,8 @@ func (k keys) parked() string  { return k.prefix + "parked" }
 func (k keys) drop() string    { return k.prefix + "drop" }
 func (k keys) packs() string   { return k.prefix + "p:" }
 
-// place returns the bucket and the field of a pack.
-func (k keys) place(id scan.PackID) (bucket, field string) {
-	return k.packs() + string(id[:bucketLen]), string(id[bucketLen:])
-}
-
+// A pack's value lies in the hash that the first bucketLen characters of its name choose,
+// under the rest of them.
 const (
 	bucketLen = 3
 	packLen   = 16

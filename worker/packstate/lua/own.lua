@@ -2,7 +2,10 @@
 -- pack; ARGV account, the field of each pack.
 local out = {}
 for i = 1, #KEYS do
-  redis.call('HSETNX', KEYS[i], ARGV[i + 1], ARGV[1])
-  out[i] = redis.call('HGET', KEYS[i], ARGV[i + 1])
+  if redis.call('HSETNX', KEYS[i], ARGV[i + 1], ARGV[1]) == 1 then
+    out[i] = ARGV[1]
+  else
+    out[i] = redis.call('HGET', KEYS[i], ARGV[i + 1])
+  end
 end
 return out
