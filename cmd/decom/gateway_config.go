@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"time"
 
 	httpdoor "decom/queue/doors/http"
@@ -58,7 +59,7 @@ func (k *checker) doors() {
 		return
 	}
 	k.address("doors.http.listen", h.Listen)
-	if h.Listen == k.c.HTTP.Listen {
+	if _, port, _ := net.SplitHostPort(h.Listen); h.Listen == k.c.HTTP.Listen && port != "0" {
 		k.bad("doors.http.listen", "%q is http.listen already: give the door a port of its own", h.Listen)
 	}
 	if h.Tokens == "" {
