@@ -38,6 +38,8 @@ type Account struct {
 	latched  atomic.Bool                 // HALT: no byte leaves
 	draining atomic.Bool                 // what is unsent stays unsent
 	behind   atomic.Bool                 // a sender found Redis ahead of head: the loop must synchronise
+	hurried  atomic.Bool                 // somebody says that the ledger has news
+	live     atomic.Pointer[Live]        // as configured now
 
 	recent recent // what the loop wrote lately
 
@@ -60,10 +62,13 @@ func New(cfg Config, deps Deps) (*Account, error) {
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Account{
+	a := &Account{
 		cfg: cfg.withDefaults(), deps: deps, log: deps.Log.With("account", cfg.Account),
 		wake: make(chan struct{}, 1),
-	}, nil
+	}
+	base := a.cfg.live()
+	a.live.Store(&base)
+	return a, nil
 }
 
 // Wake makes the loop look at its gates again: a breaker closed, a pause ended. Any
@@ -105,9 +110,28 @@ func (a *Account) Run(ctx context.Context) error {
 		l.express.stop()
 	}
 	close(l.asks)
-	l.senders.Wait()
+	l.awaitSenders()
 	wg.Wait()
 	return err
+}
+
+// awaitSenders waits for calls whose answers nobody takes any more. A tune may have let more
+// of them start than the channel holds.
+func (l *loop) awaitSenders() {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		l.senders.Wait()
+		close(done)
+	})
+	defer wg.Wait()
+	for {
+		select {
+		case <-l.ended:
+		case <-done:
+			return
+		}
+	}
 }
 
 // call runs a collaborator's method until it succeeds, work ends, or the error is one of

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"decom/queue"
+	"decom/ratelimit"
 	"decom/worker/ledger"
 )
 
@@ -41,6 +42,8 @@ type Config struct {
 
 	Parallel int // calls to NMVS at once; default 4
 	Batch    int // packs of one bulk; default 500, at most ledger.MaxPacks
+
+	Rates map[string]ratelimit.Rate // the limiter's, by service: what a tune narrows and its end restores; nil: it never touches them
 
 	UseBulk, UseMixed bool // the account has that service
 	Listing           bool // NMVS lists submitted bulks for this account

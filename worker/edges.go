@@ -6,6 +6,7 @@ import (
 
 	"decom/nmvs"
 	"decom/queue"
+	"decom/ratelimit"
 	"decom/worker/ledger"
 	"decom/worker/packstate"
 	"decom/worker/scan"
@@ -43,6 +44,8 @@ type PackState interface {
 	Halt(ctx context.Context, account, why string) error
 	Unhalt(ctx context.Context, account, why string) (left string, err error)
 	Halted(ctx context.Context, account string) (why string, halted bool, err error)
+	SaveControls(ctx context.Context, account string, c ledger.Controls) error
+	Controls(ctx context.Context, account string) (ledger.Controls, error)
 	SaveHead(account string, h ledger.Head) error
 	LoadHead(account string) (ledger.Head, bool, error)
 }
@@ -74,6 +77,7 @@ type Limiter interface {
 	Return(service string, n int)
 	TooFast(service string, retryAfter time.Duration)
 	Succeeded(service string)
+	SetLimits(limits map[string]ratelimit.Rate) error
 }
 
 // Outbox gives an account's records once, in order, to whoever publishes outcomes;
@@ -98,6 +102,7 @@ type Hooks struct {
 	Open    func(Load)                                               // after each round
 	Held    func(n int)                                              // scans held at the moment
 	Halted  func(halted bool, why string)                            // the account stopped, or goes on
+	Paced   func(Pace)                                               // a pause, a tune or another configuration counts from now on
 	Trouble func(what string, err error)                             // something outside fails; the loop waits and goes on
 	Alert   func(device string, reason scan.Reason, alertID string)  // an alert was recorded
 }

@@ -50,7 +50,7 @@ func (l *loop) watch(ctx context.Context) {
 // No token is kept for them: it would leave as a burst beside the regular ones, which
 // NMVS counts.
 func (l *loop) watched() <-chan queue.Delivery {
-	if l.express.stop == nil || l.latched.Load() || l.draining.Load() || l.deps.NMVS.Admit(nmvs.Single) <= 0 {
+	if l.express.stop == nil || l.paused || l.latched.Load() || l.draining.Load() || l.deps.NMVS.Admit(nmvs.Single) <= 0 {
 		return nil
 	}
 	ahead := 0

@@ -27,7 +27,7 @@ func TestALostRaceForTheHaltIsNoTrouble(t *testing.T) {
 		troubles := 0
 		a := &Account{cfg: Config{Account: "chu", Worker: "w#1"}, log: slog.New(slog.DiscardHandler),
 			deps: Deps{Records: refusing{err: err}, Hooks: Hooks{Trouble: func(string, error) { troubles++ }}}}
-		(&loop{Account: a}).recordHalt(t.Context(), "too many alerts")
+		(&loop{Account: a, cfg: a.cfg}).recordHalt(t.Context(), "too many alerts")
 		if troubles != want {
 			t.Errorf("%v: %d troubles, want %d", err, troubles, want)
 		}

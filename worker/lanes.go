@@ -34,7 +34,7 @@ func (l *loop) free() int { return l.cfg.Parallel - l.inflight - l.reserved }
 func (l *loop) capacity(candidates int) room {
 	var r room
 	free := l.free()
-	if free <= 0 || l.latched.Load() || l.draining.Load() {
+	if free <= 0 || l.paused || l.latched.Load() || l.draining.Load() {
 		return r
 	}
 	if l.wantBulk(candidates) && l.bulkLaneFree() && l.takeBulkToken() {

@@ -33,6 +33,7 @@ type claim struct {
 // except senders, whose goroutines only write to ended.
 type loop struct {
 	*Account
+	cfg     Config // the account's, with what changed since: senders and others read Account's
 	asks    chan ask
 	fetched chan batch
 	ended   chan ending // capacity: one for every call that may be in flight
@@ -65,6 +66,12 @@ type loop struct {
 	alerts   []time.Time       // of the last hour, that may be our own fault
 	haltedAt string            // value of the halt key that we follow
 	haltWhy  string            // a halt of ours that has no such value yet
+
+	controls   ledger.Controls // what people set, by the records read
+	paced      paced           // what of it counts
+	paused     bool
+	busyAt     time.Time // when scans last came
+	nextLedger time.Time // when the ledger's end is looked at
 }
 
 // ending is what comes back from a goroutine that made a call.
@@ -82,6 +89,7 @@ type ending struct {
 func newLoop(a *Account) *loop {
 	return &loop{
 		Account: a,
+		cfg:     a.cfg,
 		asks:    make(chan ask),
 		fetched: make(chan batch, 1), // the one batch that is asked for
 		ended:   make(chan ending, a.cfg.Parallel),
@@ -112,14 +120,15 @@ func (l *loop) run(ctx, work context.Context) error {
 			continue
 		}
 		now := time.Now()
-		wake := l.resolve(work, now)
-		if ctx.Err() == nil {
+		l.pace(now)
+		wake := earlier(l.resolve(work, now), l.nextPace(now))
+		if ctx.Err() == nil && !l.paused {
 			l.watch(ctx)
 			l.askForScans()
 			if !l.fetching {
 				wake = earlier(wake, now.Add(tokenPause)) // no room, or no token: look again
 			}
-		} else if l.inflight == 0 && !l.fetching && len(l.claims) == 0 {
+		} else if ctx.Err() != nil && l.inflight == 0 && !l.fetching && len(l.claims) == 0 {
 			l.sendBack(work)
 			return nil
 		}
@@ -195,7 +204,7 @@ func (l *loop) tooManyHeld() bool {
 // that arrived during an append share the next record.
 func (l *loop) gather(ctx, work context.Context, wake time.Time) {
 	still := l.latched.Load()
-	if !still && ctx.Err() == nil {
+	if !still && !l.paused && ctx.Err() == nil {
 		wake = earlier(wake, l.nextDue)
 	}
 	if len(l.items) == 0 && (still || len(l.claims) == 0) && time.Now().Before(wake) {
@@ -249,6 +258,7 @@ func (l *loop) take(b batch) {
 	}
 	l.lanes.backlog, l.alone = 0, len(b.deliveries) > 0
 	if n := len(b.deliveries); n > 0 {
+		l.busyAt = time.Now()
 		l.lanes.backlog = b.deliveries[n-1].Backlog()
 	}
 	for _, d := range b.deliveries {

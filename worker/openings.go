@@ -82,7 +82,7 @@ type duePack struct {
 // what their last attempt says of them.
 func (l *loop) takeDue(work context.Context) ([]duePack, error) {
 	now := time.Now()
-	if l.draining.Load() || l.latched.Load() || now.Before(l.nextDue) {
+	if l.paused || l.draining.Load() || l.latched.Load() || now.Before(l.nextDue) {
 		return nil, nil
 	}
 	l.nextDue = now.Add(duePoll * time.Duration(1+8*l.deps.Rank()))

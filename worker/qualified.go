@@ -81,6 +81,9 @@ func (l *loop) resend(work context.Context, att *ledger.Attempt, d *doubt, now t
 		return now.Add(time.Second)
 	}
 	svc := serviceOf(att.Svc)
+	if l.paused { // a second send changes packs as the first one does
+		return now.Add(lookPoll)
+	}
 	if l.free() <= 0 || l.deps.NMVS.Admit(svc) <= 0 || !l.takeTokenOf(att.Svc) {
 		return now.Add(tokenPause)
 	}

@@ -18,6 +18,9 @@ func (l *loop) round(work context.Context) error {
 	if err := l.look(work); err != nil {
 		return err
 	}
+	if err := l.lookAtLedger(work); err != nil {
+		return err
+	}
 	due, err := l.takeDue(work)
 	if err != nil {
 		return err

@@ -116,6 +116,7 @@ func (l *loop) syncOnce(ctx context.Context) error {
 		}
 	}
 	l.believe(p.redis)
+	l.pace(time.Now())
 	if p.halt != nil {
 		return l.followHalt(ctx, p.halt, p.haltSeq)
 	}
@@ -131,6 +132,9 @@ func (l *loop) startBook(ctx context.Context, redis ledger.Head) error {
 	open, err := l.deps.State.OpenSeqs(ctx, l.cfg.Account)
 	if err != nil {
 		return fmt.Errorf("open attempts: %w", err)
+	}
+	if l.controls, err = l.deps.State.Controls(ctx, l.cfg.Account); err != nil {
+		return fmt.Errorf("controls: %w", err)
 	}
 	l.book, l.bookAt = ledger.NewBook(), redis.Seq
 	for seq := range open {
@@ -154,6 +158,7 @@ type projector struct {
 	packs   int
 	halt    *ledger.Fact // the last halt or resume among them
 	haltSeq uint64
+	control bool // a record to be projected says what people set
 }
 
 func (p *projector) read(ctx context.Context, from uint64) error {
@@ -191,12 +196,15 @@ func (p *projector) take(ctx context.Context, e queue.Entry) error {
 		}
 		p.recallAlerts(e.Seq, r)
 	}
+	p.controls.Add(e.Seq, r)
 	if e.Seq <= p.redis.Seq {
 		return nil
 	}
 	for i := range r.Fact {
 		if k := r.Fact[i].Kind; k == ledger.Halt || k == ledger.Resume {
 			p.halt, p.haltSeq = &r.Fact[i], e.Seq
+		} else if k == ledger.Pause || k == ledger.Tune || k == ledger.Continue {
+			p.control = true
 		}
 	}
 	touched := len(r.Touched())
@@ -246,6 +254,11 @@ func (p *projector) flush(ctx context.Context) error {
 			return errHalt(whyFold)
 		}
 		idx.Merge(part)
+	}
+	if p.control { // first, so that no head stands beyond what is stored
+		if err := p.deps.State.SaveControls(ctx, p.cfg.Account, p.controls); err != nil {
+			return err
+		}
 	}
 	idx.Halt = nil // followed once, when all is read
 	last := p.recs[len(p.recs)-1]
