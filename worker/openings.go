@@ -13,15 +13,13 @@ import (
 
 // openings remembers a few opening records: what a due pack or an undo needs of its
 // past stands there and nowhere else.
-type openings struct{ recs map[uint64]*ledger.Record }
+type openings struct{ recs *shelf }
 
-const openingsKept = 256 // records of at most 512 KiB; single ones are far smaller
-
-func newOpenings() *openings { return &openings{recs: map[uint64]*ledger.Record{}} }
+func newOpenings() *openings { return &openings{recs: newShelf(openingPacks)} }
 
 // record returns the record at seq, from the ledger's leader if it is not known.
 func (l *loop) record(work context.Context, seq uint64) (*ledger.Record, error) {
-	if r := l.opened.recs[seq]; r != nil {
+	if r := l.opened.recs.get(seq).rec; r != nil {
 		return r, nil
 	}
 	var e queue.Entry
@@ -36,10 +34,7 @@ func (l *loop) record(work context.Context, seq uint64) (*ledger.Record, error) 
 	if err != nil {
 		return nil, fmt.Errorf("opening record %d: %w", seq, err)
 	}
-	if len(l.opened.recs) >= openingsKept {
-		clear(l.opened.recs)
-	}
-	l.opened.recs[seq] = r
+	l.opened.recs.put(e.Head(), r)
 	return r, nil
 }
 

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"fmt"
+	"strconv"
 
 	"decom/worker/ledger"
 	"decom/worker/scan"
@@ -17,7 +18,8 @@ type said struct {
 // result or park (protocol.md section 7). opening fetches the record that opened an
 // attempt, by its sequence and the attempt; it is asked for facts only.
 func outcomesOf(account string, seq uint64, r *ledger.Record, opening func(uint64, string) (*ledger.Record, error)) ([]said, error) {
-	var outs []said
+	outs := make([]said, 0, r.Packs())
+	place := account + "/" + strconv.FormatUint(seq, 10) + "/"
 	add := func(o ledger.Origin, p *scan.Pack, a *ledger.Answer, trx string, attempts, offset int) {
 		site, device := splitSource(o.Src)
 		out := scan.Outcome{V: 1, EventID: o.Ev, Site: site, Device: device, Account: account, Op: o.Op, Pack: p,
@@ -30,7 +32,7 @@ func outcomesOf(account string, seq uint64, r *ledger.Record, opening func(uint6
 		if a.Result == scan.Rejected && p == nil {
 			out.Offset = &offset
 		}
-		outs = append(outs, said{fmt.Sprintf("%s/%d/%d", account, seq, len(outs)), out})
+		outs = append(outs, said{place + strconv.Itoa(len(outs)), out})
 	}
 	for i := range r.Note {
 		n := &r.Note[i]
@@ -86,8 +88,14 @@ func splitSource(src string) (site, device string) {
 	return src, ""
 }
 
-// body renders an outcome for the stream.
-func (s *said) body() ([]byte, error) { return s.out.AppendJSON(make([]byte, 0, outcomeBytes)) }
-
-// outcomeBytes is about what an outcome takes.
+// outcomeBytes is about what an outcome takes as JSON.
 const outcomeBytes = 1024
+
+// body renders an outcome for the stream behind buf, and returns it and the whole.
+func (s *said) body(buf []byte) (body, all []byte, err error) {
+	from := len(buf)
+	if buf, err = s.out.AppendJSON(buf); err != nil {
+		return nil, nil, err
+	}
+	return buf[from:len(buf):len(buf)], buf, nil
+}

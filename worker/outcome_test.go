@@ -61,7 +61,7 @@ func TestOutcomesAreTheContracts(t *testing.T) {
 	}
 	var buf bytes.Buffer
 	for i := range outs {
-		b, err := outs[i].body()
+		b, _, err := outs[i].body(nil)
 		if err != nil {
 			t.Fatal(err)
 		}

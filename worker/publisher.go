@@ -22,12 +22,11 @@ type Publisher struct {
 	Outcomes Outcomes
 	Records  Records
 	Log      *slog.Logger
-	// Recent returns a record that was written in this process lately, or nil; an empty
-	// hash stands for any. May be nil.
+	// Recent returns a record that was written in this process lately, or nil. May be nil.
 	Recent func(ledger.Head) *ledger.Record
 
 	told    map[string]bool // places that the stream held already when we began
-	opening map[uint64]*ledger.Record
+	opening *shelf          // records that opened attempts: an attempt's outcomes need its opening
 }
 
 // Run publishes until ctx ends; it returns ctx's cause then. Anything else that fails is
@@ -36,7 +35,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 	if p.Log == nil {
 		p.Log = slog.New(slog.DiscardHandler)
 	}
-	p.opening = map[uint64]*ledger.Record{}
+	p.opening = newShelf(openingPacks)
 	for wait := time.Duration(0); ; {
 		rec, err := p.Outbox.Next(ctx)
 		if err == nil {
@@ -71,6 +70,9 @@ func (p *Publisher) publish(ctx context.Context, rec queue.OutboxRecord) error {
 		p.Log.Error("ledger record without outcomes", "account", p.Account, "seq", e.Seq, "err", err)
 		return rec.Ack(ctx)
 	}
+	if len(r.Open) > 0 {
+		p.opening.put(e.Head(), r)
+	}
 	outs, err := outcomesOf(p.Account, e.Seq, r, func(seq uint64, c string) (*ledger.Record, error) { return p.record(ctx, seq, c) })
 	if err != nil {
 		return err
@@ -83,14 +85,15 @@ func (p *Publisher) publish(ctx context.Context, rec queue.OutboxRecord) error {
 
 func (p *Publisher) send(ctx context.Context, e queue.Entry, outs []said) error {
 	msgs := make([]queue.Outcome, 0, len(outs))
+	buf := make([]byte, 0, outcomeBytes*len(outs))
 	for i := range outs {
 		o := &outs[i]
-		if at := place(o.ref, o.out.EventID); p.told[at] {
-			delete(p.told, at)
+		if len(p.told) > 0 && p.told[place(o.ref, o.out.EventID)] {
+			delete(p.told, place(o.ref, o.out.EventID))
 			continue
 		}
-		body, err := o.body()
-		if err != nil {
+		body, all, err := o.body(buf)
+		if buf = all; err != nil {
 			return fmt.Errorf("outcome %s: %w", o.ref, err)
 		}
 		msgs = append(msgs, queue.Outcome{Site: o.out.Site, Device: o.out.Device, EventID: o.out.EventID, Ledger: o.ref, Body: body})
@@ -184,12 +187,7 @@ func (p *Publisher) decode(e queue.Entry) (*ledger.Record, error) {
 // record is the record that opened attempt c. What was kept under its sequence counts only
 // if it did: after a ledger has lost its tail, sequences are given a second time.
 func (p *Publisher) record(ctx context.Context, seq uint64, c string) (*ledger.Record, error) {
-	if p.Recent != nil {
-		if r := p.Recent(ledger.Head{Seq: seq}); r != nil && attemptOf(r, c) != nil {
-			return r, nil
-		}
-	}
-	if r := p.opening[seq]; r != nil && attemptOf(r, c) != nil {
+	if r := p.opening.get(seq).rec; r != nil && attemptOf(r, c) != nil {
 		return r, nil
 	}
 	e, err := p.Records.Get(ctx, seq)
@@ -200,9 +198,6 @@ func (p *Publisher) record(ctx context.Context, seq uint64, c string) (*ledger.R
 	if err != nil {
 		return nil, err
 	}
-	if len(p.opening) >= openingsKept {
-		clear(p.opening)
-	}
-	p.opening[seq] = r
+	p.opening.put(e.Head(), r)
 	return r, nil
 }

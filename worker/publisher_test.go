@@ -34,15 +34,16 @@ func TestAnOutcomeIsNotTakenFromARecordThatWasLost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pub := Publisher{Account: "chu", Records: oneRecord{payload: payload},
-		opening: map[uint64]*ledger.Record{10: lost}, Recent: func(ledger.Head) *ledger.Record { return lost }}
+	pub := Publisher{Account: "chu", Records: oneRecord{payload: payload}, opening: newShelf(openingPacks)}
+	pub.opening.put(ledger.Head{Seq: 10}, lost)
+	pub.opening.put(ledger.Head{Seq: 11}, lost)
 	for range 2 { // the second time it is kept
 		r, err := pub.record(t.Context(), 10, "NOW")
 		if err != nil || attemptOf(r, "NOW") == nil {
 			t.Fatalf("got %+v, %v", r, err)
 		}
 	}
-	if r, err := pub.record(t.Context(), 10, "LOST"); err != nil || r != lost {
+	if r, err := pub.record(t.Context(), 11, "LOST"); err != nil || r != lost {
 		t.Errorf("what was kept is not used: %+v, %v", r, err)
 	}
 }

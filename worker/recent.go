@@ -6,14 +6,13 @@ import (
 	"decom/worker/ledger"
 )
 
-// recent keeps the last records that this process wrote, as they were before they became
-// JSON: the publisher of the same process needs just those, and reading them back would
-// cost as much as everything else it does. Safe for concurrent use; records are never
-// changed once they are on the ledger.
-type recent struct {
-	mu    sync.Mutex
-	recs  map[uint64]written // guarded by mu
-	order []uint64           // guarded by mu; oldest first
+// shelf keeps records by their sequence, the newest ones, up to so many packs: a record of a
+// bulk is a thousand times one of a single call. Not for concurrent use.
+type shelf struct {
+	most  int // packs; the newest record stays in any case
+	packs int
+	recs  map[uint64]written
+	order []uint64 // oldest first
 }
 
 type written struct {
@@ -21,33 +20,62 @@ type written struct {
 	rec  *ledger.Record
 }
 
-// recentKept bounds the memory: 32 records of 500 packs are some 8 MiB.
-const recentKept = 32
+// A pack of a record takes some 600 bytes in memory.
+const (
+	recentPacks  = 16_000 // of this process's own records, some 10 MiB
+	openingPacks = 32_000 // of openings whose outcomes are to come, or that due packs and undos look up
+)
+
+func newShelf(packs int) *shelf { return &shelf{most: packs, recs: map[uint64]written{}} }
+
+// get returns what stands at seq; its rec is nil when there is nothing.
+func (s *shelf) get(seq uint64) written { return s.recs[seq] }
+
+func (s *shelf) put(h ledger.Head, r *ledger.Record) {
+	if old, ok := s.recs[h.Seq]; ok { // a ledger that has lost its tail gives sequences again
+		s.packs -= weight(old.rec)
+	} else {
+		s.order = append(s.order, h.Seq)
+	}
+	s.recs[h.Seq] = written{h.Hash, r}
+	for s.packs += weight(r); s.packs > s.most && len(s.order) > 1; s.order = s.order[1:] {
+		s.packs -= weight(s.recs[s.order[0]].rec)
+		delete(s.recs, s.order[0])
+	}
+}
+
+// weight is what a record takes, in packs; one without any takes a place, too.
+func weight(r *ledger.Record) int { return 1 + r.Packs() }
+
+// recent keeps the last records that this process wrote, as they were before they became
+// JSON: the publisher of the same process needs just those, and reading them back would
+// cost as much as everything else it does. Safe for concurrent use; records are never
+// changed once they are on the ledger.
+type recent struct {
+	mu   sync.Mutex
+	recs *shelf // guarded by mu; nil until needed
+}
 
 func (r *recent) add(h ledger.Head, rec *ledger.Record) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.recs == nil {
-		r.recs = map[uint64]written{}
+		r.recs = newShelf(recentPacks)
 	}
-	r.recs[h.Seq] = written{h.Hash, rec}
-	r.order = append(r.order, h.Seq)
-	if len(r.order) > recentKept {
-		delete(r.recs, r.order[0])
-		r.order = r.order[1:]
-	}
+	r.recs.put(h, rec)
 }
 
-// get returns the record at that head, or nil. An empty hash stands for any: the caller
-// then checks by what it looks for.
+// get returns the record at that head, or nil.
 func (r *recent) get(h ledger.Head) *ledger.Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	w, ok := r.recs[h.Seq]
-	if !ok || h.Hash != "" && h.Hash != w.hash {
+	if r.recs == nil {
 		return nil
 	}
-	return w.rec
+	if w := r.recs.get(h.Seq); w.hash == h.Hash {
+		return w.rec
+	}
+	return nil
 }
 
 // Recent returns a record that this account's loop wrote lately, or nil: for the Publisher

@@ -48,7 +48,9 @@ func fill(r *rand.Rand, v reflect.Value) {
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			fill(r, v.Field(i))
+			if v.Field(i).CanSet() { // the others are not written
+				fill(r, v.Field(i))
+			}
 		}
 	default:
 		panic("no random value for " + v.Type().String())

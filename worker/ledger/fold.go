@@ -40,8 +40,8 @@ func (x *Index) Merge(next Index) {
 
 // Touched returns the packs whose states [Fold] needs, each once.
 func (r *Record) Touched() []scan.PackID {
-	ks := make([]scan.PackID, 0, r.packs())
-	seen := make(map[scan.PackID]bool, r.packs())
+	ks := make([]scan.PackID, 0, r.Packs())
+	seen := make(map[scan.PackID]bool, r.Packs())
 	add := func(k scan.PackID) {
 		if k != "" && !seen[k] {
 			seen[k] = true

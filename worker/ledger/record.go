@@ -124,12 +124,17 @@ type OpenPack struct {
 	RefC    string   `json:"ref_c,omitempty"`   // undo: ClientTrxId of the change it reverses
 	Calls   int      `json:"calls,omitempty"`   // change calls made before this attempt
 	Origin
+
+	pack scan.Pack // what Open.Pack makes of it; zero until Encode or Decode has looked
 }
 
 // Pack returns pack i of the attempt.
 func (o *Open) Pack(i int) (scan.Pack, error) {
 	if i < 0 || i >= len(o.Packs) {
 		return scan.Pack{}, fmt.Errorf("attempt %s has no pack %d", o.C, i)
+	}
+	if p := &o.Packs[i].pack; !p.IsZero() {
+		return *p, nil
 	}
 	p, pr := &o.Packs[i], o.Product
 	if p.Product != nil {
@@ -209,7 +214,8 @@ var ErrRecord = errors.New("not a ledger record")
 
 // Encode sets the version and the link to prev, and returns the payload. It
 // refuses a record over the limits, and one that Decode would refuse: on the ledger it
-// could never be taken back, and would halt the account for good.
+// could never be taken back, and would halt the account for good. Only its writer may still
+// hold r: what Pack gives is remembered in it.
 func Encode(r *Record, prev Head) ([]byte, error) {
 	r.V, r.PrevSeq, r.Prev = version, prev.Seq, prev.Hash
 	if err := r.check(); err != nil {
@@ -228,7 +234,7 @@ func Encode(r *Record, prev Head) ([]byte, error) {
 // check refuses what could be written but not read back: a reader that cannot read a
 // record halts the account. Operations refuse themselves (scan.Op.MarshalText).
 func (r *Record) check() error {
-	if n := r.packs(); n > MaxPacks {
+	if n := r.Packs(); n > MaxPacks {
 		return fmt.Errorf("%w: %d packs, more than %d", ErrRecord, n, MaxPacks)
 	}
 	for i := range r.Note {
@@ -242,9 +248,12 @@ func (r *Record) check() error {
 			return fmt.Errorf("%w: attempt %s has no packs", ErrRecord, o.C)
 		}
 		for j := range o.Packs {
-			if _, err := o.Pack(j); err != nil {
+			o.Packs[j].pack = scan.Pack{} // it must come from what is written
+			p, err := o.Pack(j)
+			if err != nil {
 				return fmt.Errorf("%w: %w", ErrRecord, err)
 			}
+			o.Packs[j].pack = p
 		}
 	}
 	return nil
@@ -252,9 +261,10 @@ func (r *Record) check() error {
 
 // size is about how many bytes r takes: growing step by step would leave as many to the
 // collector.
-func (r *Record) size() int { return 512 + 400*r.packs() }
+func (r *Record) size() int { return 512 + 400*r.Packs() }
 
-func (r *Record) packs() int {
+// Packs counts the packs that the entries name, a pack of two entries twice.
+func (r *Record) Packs() int {
 	n := len(r.Note)
 	for i := range r.Open {
 		n += len(r.Open[i].Packs)
@@ -279,6 +289,12 @@ func Decode(payload []byte, account string) (*Record, error) {
 		return nil, fmt.Errorf("%w: version %d, this program reads %d", ErrRecord, r.V, version)
 	case r.Account != account:
 		return nil, fmt.Errorf("%w: of account %q, not %q", ErrRecord, r.Account, account)
+	}
+	for i := range r.Open {
+		o := &r.Open[i]
+		for j := range o.Packs { // whoever needs one that is none gets the error
+			o.Packs[j].pack, _ = o.Pack(j)
+		}
 	}
 	return r, nil
 }

@@ -16,7 +16,7 @@ func fill(r *rand.Rand, v reflect.Value) {
 		return
 	}
 	if p, ok := v.Addr().Interface().(*Pack); ok {
-		p.scheme, p.code, p.serial, p.batch, p.expiry = GTIN, "03400930000007", word(r)+"s", word(r)+"b", "281100"
+		*p = Pack{scheme: GTIN, code: "03400930000007", serial: word(r) + "s", batch: word(r) + "b", expiry: "281100"}
 		return
 	}
 	switch v.Kind() {

@@ -26,13 +26,14 @@ const (
 type Pack struct {
 	scheme                      Scheme
 	code, serial, batch, expiry string
+	id                          PackID // a function of the others; asked for at every step
 }
 
 // NewPack returns the pack with these exact fields: nothing is trimmed, padded
 // or changed in case. It checks lengths and alphabets (nmvs-interface.md 1.4),
 // not check digits: a data carrier's own rules are gs1's work.
 func NewPack(scheme Scheme, code, serial, batch, expiry string) (Pack, error) {
-	p := Pack{scheme, code, serial, batch, expiry}
+	p := Pack{scheme: scheme, code: code, serial: serial, batch: batch, expiry: expiry}
 	switch {
 	case scheme != GTIN && scheme != PPN:
 		return Pack{}, &Malformed{Field: "pack.scheme", Why: "must be GTIN or PPN"}
@@ -45,6 +46,7 @@ func NewPack(scheme Scheme, code, serial, batch, expiry string) (Pack, error) {
 	case len(expiry) != 6 || !digits(expiry):
 		return Pack{}, &Malformed{Field: "pack.expiry", Why: "must be 6 digits, YYMMDD"}
 	}
+	p.id = idOf(scheme, code, serial)
 	return p, nil
 }
 
@@ -72,15 +74,19 @@ func (p Pack) IsZero() bool { return p == Pack{} }
 type PackID string
 
 // ID returns the pack's name. Batch and expiry are not part of it.
-func (p Pack) ID() PackID {
+func (p Pack) ID() PackID { return p.id }
+
+func idOf(scheme Scheme, code, serial string) PackID {
 	var buf [64]byte
-	b := append(buf[:0], p.scheme...)
+	b := append(buf[:0], scheme...)
 	b = append(b, '|')
-	b = append(b, p.code...)
+	b = append(b, code...)
 	b = append(b, '|')
-	b = append(b, p.serial...)
+	b = append(b, serial...)
 	sum := sha256.Sum256(b)
-	return PackID(base64.RawURLEncoding.EncodeToString(sum[:12]))
+	var name [16]byte
+	base64.RawURLEncoding.Encode(name[:], sum[:12])
+	return PackID(name[:])
 }
 
 // Print is a 32-bit fingerprint of batch and expiry, never 0. Two scans of one
