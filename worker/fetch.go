@@ -24,6 +24,7 @@ type ask struct {
 type batch struct {
 	deliveries []queue.Delivery
 	tokens     int
+	packs      int // as in the ask
 }
 
 // idleFetch is how long one pull stays open without a scan. It bounds how long the slots
@@ -43,7 +44,7 @@ func (a *Account) fetchLoop(ctx context.Context, asks <-chan ask, out chan<- bat
 }
 
 func (a *Account) fetch(ctx context.Context, q ask) batch {
-	b := batch{tokens: q.tokens}
+	b := batch{tokens: q.tokens, packs: q.packs}
 	pull, cancel := context.WithTimeout(ctx, idleFetch)
 	defer cancel()
 	single := nmvs.Single.String()
@@ -68,7 +69,13 @@ func (a *Account) fetch(ctx context.Context, q ask) batch {
 		return b
 	}
 	began := time.Now()
-	ds, err := a.deps.Scans.Fetch(pull, n, a.cfg.Linger, min(a.deps.Rank(), 9))
+	rank := min(a.deps.Rank(), 9)
+	ds, err := a.deps.Scans.Fetch(pull, n, a.cfg.Linger, rank)
+	for q.packs > 0 && err == nil && len(ds) < n && ds[len(ds)-1].Backlog() > 0 {
+		var more []queue.Delivery // a slow server: a bulk that leaves half empty is half lost
+		more, err = a.deps.Scans.Fetch(pull, n-len(ds), a.cfg.Linger, rank)
+		ds = append(ds, more...)
+	}
 	b.deliveries = ds
 	if b.tokens > 0 && time.Since(began) > staleTokens {
 		// Tokens that waited here did not fill the bucket meanwhile: used beside what

@@ -15,6 +15,7 @@ type lanes struct {
 	tokens  int       // of the single service, in hand
 	bulk    int       // of the bulk service, in hand: 0 or 1
 	backlog uint64    // scans behind the last delivery
+	asked   int       // packs of a bulk that the scans in hand were fetched for
 	size    batchSize // of the next bulk
 }
 
@@ -48,17 +49,21 @@ func (l *loop) capacity(candidates int) room {
 	return r
 }
 
-// wantBulk says whether a bulk is the better way for what waits. In mode auto a bulk
-// pays from the backlog on that single calls could not work off while it runs.
+// wantBulk says whether a bulk is the better way for the candidates in hand, or, with
+// none, for what waits in the stream. In mode auto a bulk pays from the backlog on that
+// single calls could not work off while it runs. One that was not fetched for must be
+// worth more than the calls that may run at once: a bulk spent on a scan or two that
+// found no token is missing when a thousand wait.
 func (l *loop) wantBulk(candidates int) bool {
 	switch {
 	case l.onlyBulk():
 		return true
-	case l.cfg.Mode == ModeAuto:
-		return (l.cfg.UseBulk || l.cfg.UseMixed) &&
-			(l.lanes.backlog >= uint64(l.cfg.BulkFrom) || candidates > l.cfg.Parallel)
+	case l.cfg.Mode != ModeAuto || !l.cfg.UseBulk && !l.cfg.UseMixed:
+		return false
+	case candidates == 0:
+		return l.lanes.backlog >= uint64(l.cfg.BulkFrom)
 	}
-	return false
+	return candidates > l.cfg.Parallel || l.lanes.asked > 0 && candidates >= l.lanes.asked
 }
 
 // onlyBulk says that changes never go single, but for packs that must.

@@ -39,6 +39,7 @@ type world struct {
 	dev    *queuetest.Conn // the devices' connection
 	cfg    Config
 	rate   ratelimit.Rate
+	limits map[string]ratelimit.Rate // by service; nil: rate for each
 
 	resumes int  // halts that a person ended
 	tracing bool // note what happens
@@ -102,7 +103,11 @@ func (w *world) start(name string, rank int) *process {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &process{w: w, name: name, rank: rank, conn: w.broker.Conn(), cancel: cancel, done: make(chan struct{})}
-	lim, err := ratelimit.New(ratelimit.Config{Limits: map[string]ratelimit.Rate{"single": w.rate, "bulk": w.rate}})
+	limits := w.limits
+	if limits == nil {
+		limits = map[string]ratelimit.Rate{"single": w.rate, "bulk": w.rate}
+	}
+	lim, err := ratelimit.New(ratelimit.Config{Limits: limits})
 	if err != nil {
 		w.t.Fatal(err)
 	}

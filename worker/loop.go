@@ -256,10 +256,10 @@ func (l *loop) take(b batch) {
 	if l.hungry && time.Since(l.spared) >= tokenPause { // once a pause: a spared token that is of no use must not spin
 		l.hungry, l.spared, l.nextDue = false, time.Now(), time.Now()
 	}
-	l.lanes.backlog, l.alone = 0, len(b.deliveries) > 0
+	l.lanes.backlog, l.lanes.asked, l.alone = 0, 0, len(b.deliveries) > 0
 	if n := len(b.deliveries); n > 0 {
 		l.busyAt = time.Now()
-		l.lanes.backlog = b.deliveries[n-1].Backlog()
+		l.lanes.backlog, l.lanes.asked = b.deliveries[n-1].Backlog(), b.packs
 	}
 	for _, d := range b.deliveries {
 		l.items = append(l.items, readItem(d))

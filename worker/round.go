@@ -46,7 +46,7 @@ func (l *loop) round(work context.Context) error {
 		if err != nil {
 			return err
 		}
-		l.items, l.claims = d.carry, d.left
+		l.items, l.claims, l.lanes.asked = d.carry, d.left, 0
 		if d.dueDone > 0 {
 			l.nextDue = time.Now() // there may be more
 		}
