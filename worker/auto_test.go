@@ -112,7 +112,7 @@ func TestABulkIsNotSpentOnScansItWasNotFetchedFor(t *testing.T) {
 		{"what was left of the delivery, few", 0, 200, 3, false},
 		{"more due packs than single calls take", 0, 0, 40, true},
 	} {
-		l := &loop{Account: &Account{cfg: Config{Mode: ModeAuto, UseMixed: true}.withDefaults()}}
+		l := &loop{cfg: Config{Mode: ModeAuto, UseMixed: true}.withDefaults()}
 		l.lanes.backlog, l.lanes.asked = test.backlog, test.asked
 		if got := l.wantBulk(test.candidates); got != test.want {
 			t.Errorf("%s: %v", test.name, got)
