@@ -115,6 +115,7 @@ func oneRun(t *testing.T, p plan, keep string, all *tally) {
 	word := "ok"
 	if len(r.bad) > 0 {
 		word = "FAILED"
+		fmt.Printf("seed %d: %s\n", p.Seed, strings.Join(r.bad, "\n  "))
 		t.Errorf("%s\nagain: go test ./bench/chaos -run 'TestChaos' -count=1 -chaos -runs 1 -seed %d\nfiles: %s", strings.Join(r.bad, "\n"), p.Seed, dir)
 	}
 	kind := "single"

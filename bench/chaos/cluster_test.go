@@ -34,3 +34,23 @@ func (r *rig) ledgerLeader() (int, error) {
 	}
 	return n, nil
 }
+
+// streamMessages is how many messages a stream has taken so far.
+func (r *rig) streamMessages(name string) (uint64, error) {
+	nc, err := nats.Connect(r.natsURL(), nats.Timeout(time.Second))
+	if err != nil {
+		return 0, err
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	s, err := js.Stream(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	return s.CachedInfo().State.LastSeq, nil
+}

@@ -39,7 +39,7 @@ const gtin = "03400930000007"
 // servers, and returns when the stream has acknowledged all of them.
 func (l *load) pour(ctx context.Context) error {
 	p := l.r.plan
-	const batches = 12
+	batches := max(p.Batches, 12)
 	var again, undo []queue.Scan
 	for b := range batches {
 		began := time.Now()
@@ -70,7 +70,7 @@ func (l *load) pour(ctx context.Context) error {
 			return err
 		}
 		select {
-		case <-time.After(p.Pour/batches - time.Since(began)):
+		case <-time.After(p.Pour/time.Duration(batches) - time.Since(began)):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -117,3 +117,25 @@ func TestEveryFaultComesAloneAndCombined(t *testing.T) {
 		t.Errorf("%d combined plans of 400", runs)
 	}
 }
+
+// TestASlopeIsSeenThroughNoise holds the soak's judge against series that grow and series
+// that only wave.
+func TestASlopeIsSeenThroughNoise(t *testing.T) {
+	t.Parallel()
+	const n = 200
+	at, flat, leak := make([]time.Duration, n), make([]float64, n), make([]float64, n)
+	for i := range n {
+		at[i] = time.Duration(i) * time.Second
+		flat[i] = 50 + float64(i%7) // saw teeth
+		if i%50 == 10 {
+			flat[i] += 100 // a burst
+		}
+		leak[i] = flat[i] + 0.1*float64(i)
+	}
+	if gain, median := growth(at, flat); gain > 1 || median < 50 || median > 56 {
+		t.Errorf("flat: gain %.2f, median %.1f", gain, median)
+	}
+	if gain, _ := growth(at, leak); gain < 13 || gain > 17 { // 0.1 a second over 150 s
+		t.Errorf("leak: gain %.2f, want 15", gain)
+	}
+}

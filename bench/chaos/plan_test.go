@@ -26,7 +26,8 @@ type plan struct {
 	Packs      int           // of each account
 	Latency    time.Duration // of NMVS, at most
 	Pour       time.Duration // the scans come spread over this time
-	Ledgerless bool          // NMVS keeps a short call ledger only: a long run
+	Batches    int           // in so many publishes; default 12
+	Long       bool          // minutes or hours: NMVS keeps a short call ledger, and nobody taps the appends
 	Steps      []step
 }
 

@@ -190,7 +190,7 @@ func startSimulator(t *testing.T, dir string, p plan) *simulator {
 	set.AutoStock.On = true
 	set.Latency = sim.Latency{Fixed: sim.Duration(2 * time.Millisecond), Jitter: sim.Duration(p.Latency)}
 	set.Bulk.Delay = sim.Duration(50 * time.Millisecond)
-	if p.Ledgerless {
+	if p.Long {
 		set.LedgerLimit = 1000
 	}
 	b, err := json.Marshal(set)
@@ -300,7 +300,11 @@ func (r *rig) newWorker(i int) *worker {
 	for _, s := range r.nats {
 		l := startLine(r.t, strings.TrimPrefix(s.URL, "nats://"))
 		w.lines.nats = append(w.lines.nats, l)
-		urls = append(urls, "nats://"+startRelay(r.t, l.addr(), 0, r.tap).addr)
+		addr := l.addr()
+		if !r.plan.Long {
+			addr = startRelay(r.t, addr, 0, r.tap).addr
+		}
+		urls = append(urls, "nats://"+addr)
 	}
 	w.lines.nmvs = startLine(r.t, r.sim.addr)
 	redis := r.redis.yaml("")
