@@ -61,6 +61,10 @@ var places = map[string]struct {
 		[]string{"decom/queue", "decom/queue/doors", "decom/ratelimit", "decom/worker/scan"},
 		"a door publishes and reads outcomes; it paces its devices with the one limiter and reads no data carrier itself",
 	},
+	"decom/queue/doors/consolidated": {
+		[]string{"decom/queue", "decom/queue/doors", "decom/worker/scan"},
+		"a door makes scan events; how a pack's fields are judged is handed in by cmd",
+	},
 	"decom/nmvs": {
 		[]string{"decom/worker/scan"},
 		"the client is one attempt on the wire and knows no ledger",
@@ -86,7 +90,7 @@ var places = map[string]struct {
 		"it has no code but tests of real processes: what it drives is built and started, not imported",
 	},
 	"decom/cmd/decom": {
-		[]string{"decom/bench", "decom/worker", "decom/queue", "decom/queue/doors", "decom/queue/doors/http", "decom/nmvs", "decom/nmvs/sim", "decom/ratelimit", "decom/worker/packstate", "decom/worker/ledger", "decom/worker/scan"},
+		[]string{"decom/bench", "decom/queue/doors/consolidated", "decom/worker", "decom/queue", "decom/queue/doors", "decom/queue/doors/http", "decom/nmvs", "decom/nmvs/sim", "decom/ratelimit", "decom/worker/packstate", "decom/worker/ledger", "decom/worker/scan"},
 		"the command wires; whatever reads a data carrier goes through worker, so that a dry run reads as the line does",
 	},
 }
@@ -101,7 +105,7 @@ var owners = []struct {
 	{"github.com/nats-io/", []string{"decom/queue"}, "so that the promises made of JetStream are kept in one place"},
 	{"github.com/redis/", []string{"decom/worker/packstate"}, "so that no other writer can pass the head check"},
 	{"github.com/alicebob/miniredis", []string{"decom/worker/packstate"}, "the embedded store is a store like any other"},
-	{"encoding/xml", []string{"decom/nmvs", "decom/nmvs/sim"}, "so that strict reading of answers is in one place"},
+	{"encoding/xml", []string{"decom/nmvs", "decom/nmvs/sim", "decom/queue/doors/consolidated"}, "so that strict reading of answers is in one place; a supplier's EPCIS file is the one other XML"},
 	{"github.com/sony/gobreaker", []string{"decom/nmvs"}, "so that one breaker decides what speaks of NMVS's health"},
 	{"golang.org/x/time/rate", []string{"decom/ratelimit"}, "so that every call passes one limiter"},
 	{"github.com/spf13/", []string{"decom/cmd/decom"}, "only cmd reads flags"},

@@ -10,6 +10,7 @@ func commands() []func(*app) *cobra.Command {
 		newDemoCommand,
 		newPublishCommand,
 		newGatewayCommand,
+		newConsolidatedCommand,
 		newSimCommand,
 		newSetupCommand,
 		newStatusCommand,

@@ -24,6 +24,9 @@ type Config struct {
 	HTTP     HTTPConfig  `yaml:"http"`
 	Doors    DoorsConfig `yaml:"doors"`
 	Log      LogConfig   `yaml:"log"`
+
+	// Consolidated says whose files of consolidated codes are taken.
+	Consolidated ConsolidatedConfig `yaml:"consolidated"`
 }
 
 // NATSConfig says where the queue is and how to log in.

@@ -45,6 +45,7 @@ func (c *loaded) check(need need) []problem {
 	k.nmvs()
 	k.protocol("protocol.", c.Protocol)
 	k.accounts()
+	k.consolidated()
 	k.process()
 	k.doors()
 	return k.problems
