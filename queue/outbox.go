@@ -18,6 +18,9 @@ type OutboxRecord interface {
 	Entry() Entry
 	// Delivered counts from 1; above 1, outcomes of it may be out already.
 	Delivered() int
+	// Turn counts the deliveries of the outbox, to whatever process: after n comes n+1,
+	// or somebody else got one in between.
+	Turn() uint64
 	// Ack says that all its outcomes are stored. It waits for the server.
 	Ack(ctx context.Context) error
 	// Retry has it delivered again not before d has passed.
@@ -55,7 +58,7 @@ func (o *Outbox) Next(ctx context.Context) (OutboxRecord, error) {
 		return nil, fail("outbox", outboxConsumer(o.account), err)
 	}
 	return &outboxRecord{
-		c: o.c, msg: msgs[0], delivered: int(m.NumDelivered),
+		c: o.c, msg: msgs[0], delivered: int(m.NumDelivered), turn: m.Sequence.Consumer,
 		entry: Entry{
 			Seq: m.Sequence.Stream, Payload: msgs[0].Data, Hash: ledger.Hash(msgs[0].Data), Time: m.Timestamp,
 		},
@@ -67,11 +70,13 @@ type outboxRecord struct {
 	msg       *nats.Msg
 	entry     Entry
 	delivered int
+	turn      uint64
 	settled   atomic.Bool
 }
 
 func (r *outboxRecord) Entry() Entry   { return r.entry }
 func (r *outboxRecord) Delivered() int { return r.delivered }
+func (r *outboxRecord) Turn() uint64   { return r.turn }
 
 func (r *outboxRecord) Ack(ctx context.Context) error {
 	return r.settle("ack", func() error { return r.c.confirm(ctx, r.msg.Reply) })

@@ -33,6 +33,8 @@ type Account struct {
 	deps Deps
 	log  *slog.Logger
 
+	broken atomic.Bool // a record does not follow the one before it: the loop must halt
+
 	// The three below are read by senders, written by the loop.
 	head     atomic.Pointer[ledger.Head] // last record known to be on the ledger and projected
 	latched  atomic.Bool                 // HALT: no byte leaves

@@ -226,24 +226,6 @@ func (l *loop) checkWitness(work context.Context) error {
 	return err
 }
 
-// recall reads the last hour of the ledger for its alerts: a build that raises them must
-// not begin to count anew with each start.
-func (l *loop) recall(work context.Context) error {
-	return l.patiently(work, "ledger", func(ctx context.Context) error {
-		seq, found, err := l.deps.Records.Since(ctx, time.Now().Add(-time.Hour))
-		if err != nil || !found {
-			return err
-		}
-		_, err = l.deps.Records.Read(ctx, seq, func(e queue.Entry) error {
-			if r, err := ledger.Decode(e.Payload, l.cfg.Account); err == nil { // else: the synchronisation halts on it
-				l.recallAlerts(e.Seq, r)
-			}
-			return nil
-		})
-		return err
-	})
-}
-
 // recallAlerts counts the alerts of a record that another process, or an earlier start,
 // wrote: the limit is the account's.
 func (l *loop) recallAlerts(seq uint64, r *ledger.Record) {

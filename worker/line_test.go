@@ -128,7 +128,7 @@ func (w *world) start(name string, rank int) *process {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	pub := &Publisher{Account: acc, Sites: []string{site}, Outbox: p.conn.Outbox(acc), Outcomes: p.conn, Records: p.conn.Ledger(acc)}
+	pub := &Publisher{Account: acc, Sites: []string{site}, Outbox: p.conn.Outbox(acc), Outcomes: p.conn, Records: p.conn.Ledger(acc), Broken: p.acc.ChainBroken}
 	w.mu.Lock()
 	w.procs = append(w.procs, p)
 	w.mu.Unlock()

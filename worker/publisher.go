@@ -24,9 +24,14 @@ type Publisher struct {
 	Log      *slog.Logger
 	// Recent returns a record that was written in this process lately, or nil. May be nil.
 	Recent func(ledger.Head) *ledger.Record
+	// Broken is called when a record does not follow the one before it: the account must
+	// halt ([Account.ChainBroken]). May be nil.
+	Broken func()
 
 	told    map[string]bool // places that the stream held already when we began
 	opening *shelf          // records that opened attempts: an attempt's outcomes need its opening
+	before  ledger.Head     // the last record that came, and
+	turn    uint64          // its turn
 }
 
 // Run publishes until ctx ends; it returns ctx's cause then. Anything else that fails is
@@ -78,6 +83,9 @@ func (p *Publisher) publish(ctx context.Context, rec queue.OutboxRecord) error {
 		return err
 	}
 	if err := p.send(ctx, e, outs); err != nil {
+		return err
+	}
+	if err := p.holdLink(ctx, rec, r); err != nil {
 		return err
 	}
 	return rec.Ack(ctx)

@@ -240,6 +240,12 @@ func (c *chaos) resume() (end bool) {
 		w.t.Errorf("STOP: the account halts although no store lies: %s", note)
 		return true
 	}
+	if broken := w.isBroken(); strings.Contains(note, whyChain) {
+		if !broken {
+			w.t.Errorf("STOP: the account halts on a chain that is whole")
+		}
+		return true
+	}
 	_, _, err := Resume(ctx, w.resumer(), anna)
 	if errors.Is(err, ErrLedgerLost) && lost {
 		_, err = ResumeAfterLoss(ctx, w.resumer(), anna)

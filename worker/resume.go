@@ -207,13 +207,13 @@ func ResumeAfterLoss(ctx context.Context, r Resumer, p Person) (loss Loss, err e
 		}
 		loss.Lost = !held
 	}
+	if !sleep(ctx, time.Until(noticed)) { // also before scans come again: see ackWithin
+		return loss, context.Cause(ctx)
+	}
 	if loss.Lost {
 		if err := r.putAside(ctx, p, last.Time.Add(-resetBefore), &loss); err != nil {
 			return loss, err
 		}
-	}
-	if !sleep(ctx, time.Until(noticed)) {
-		return loss, context.Cause(ctx)
 	}
 	note, _, err := r.State.Halted(ctx, r.Account)
 	if err != nil {

@@ -31,6 +31,7 @@ func (l *loop) round(work context.Context) error {
 		if err != nil || l.latched.Load() {
 			return err
 		}
+		viewed := time.Now()
 		d, err := l.draft(work, ks, states, due) // S3
 		if err != nil {
 			return err
@@ -51,6 +52,9 @@ func (l *loop) round(work context.Context) error {
 			l.nextDue = time.Now() // there may be more
 		}
 		l.step("S6")
+		if l.latched.Load() || time.Since(viewed) > ackWithin {
+			d.withhold()
+		}
 		l.dispose(work, d) // S6
 		l.launch(work, d, sendable)
 		l.announce(work, d)
@@ -63,6 +67,9 @@ func (l *loop) round(work context.Context) error {
 // found Redis ahead: a loop without scans must learn of their attempts too, or nobody
 // settles those of a dead one.
 func (l *loop) look(work context.Context) error {
+	if !l.latched.Load() && l.broken.Swap(false) {
+		l.halt(work, whyChain)
+	}
 	now := time.Now()
 	if !l.behind.Swap(false) && now.Before(l.nextLook) || l.latched.Load() {
 		return nil
@@ -199,14 +206,28 @@ func (l *loop) apply(work context.Context, prev, next ledger.Head, states ledger
 				return false, nil
 			}
 			continue
+		case packstate.Ahead: // no permission, even if the packs still show our attempt
+			// Others wrote after us, or in our place: nothing is acknowledged on the strength of
+			// a record that the chain may not hold.
+			return false, l.synchronise(work)
 		case packstate.Halted:
 			l.latch("the halt key stands in Redis")
 		case packstate.Fork:
 			l.halt(work, whyFork)
 		}
-		return false, nil // AHEAD is no permission, even if the packs still show our attempt
+		return false, nil
 	}
 }
+
+// ackWithin is how long after a look at the packs a round may acknowledge scans. A resume after
+// ledger loss waits longer before it has scans delivered again: the ack of a process that
+// stood still must not take one of them away whose record is lost.
+const ackWithin = NoticeLoss - lookPoll
+
+// withhold keeps the acknowledgements of a record that a halted account appended: the
+// ledger may have lost it before Redis held it, and then it stands nowhere. The scans come
+// again; those whose record is there are known.
+func (d *draft) withhold() { d.back, d.acks = append(d.back, d.acks...), nil }
 
 // dispose is S6: only what is on the ledger is acknowledged [B4]; what waits for its
 // pack goes back to the stream for a while.

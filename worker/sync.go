@@ -111,8 +111,8 @@ func (l *loop) syncOnce(ctx context.Context) error {
 		if err := p.read(ctx, min(redis.Seq, l.bookAt)+1); err != nil {
 			return err
 		}
-		if p.at.Seq == 0 && last.Seq == redis.Seq && last.Hash != redis.Hash {
-			return errHalt(whyFork)
+		if p.at.Seq == 0 && last.Seq == redis.Seq && (last.Hash != redis.Hash || l.head.Seq == redis.Seq && l.head != redis) {
+			return errHalt(whyFork) // no record was read that could show it
 		}
 	}
 	l.believe(p.redis)

@@ -63,6 +63,7 @@ type account struct {
 	outSeq  uint64    // the record that is out, 0 = none
 	outDue  time.Time // when it comes again
 	outN    int       // its deliveries
+	outTurn uint64    // deliveries of all records
 	late    []lateAppend
 }
 

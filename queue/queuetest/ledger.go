@@ -225,7 +225,8 @@ func (o *Outbox) take(a *account) *outboxRecord {
 		}
 		a.outSeq, a.outNext, a.outDue = m.seq, m.seq+1, time.Now().Add(o.c.b.AckWait)
 		a.outN++
-		return &outboxRecord{c: o.c, a: a, entry: m.entry(), n: a.outN}
+		a.outTurn++
+		return &outboxRecord{c: o.c, a: a, entry: m.entry(), n: a.outN, turn: a.outTurn}
 	}
 	return nil
 }
@@ -235,11 +236,13 @@ type outboxRecord struct {
 	a       *account
 	entry   queue.Entry
 	n       int
+	turn    uint64
 	settled atomic.Bool
 }
 
 func (r *outboxRecord) Entry() queue.Entry { return r.entry }
 func (r *outboxRecord) Delivered() int     { return r.n }
+func (r *outboxRecord) Turn() uint64       { return r.turn }
 
 func (r *outboxRecord) Ack(context.Context) error {
 	return r.settle("ack", func() {

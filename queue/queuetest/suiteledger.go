@@ -197,10 +197,10 @@ func outboxOne(t *testing.T, one, two Line) {
 
 func outboxAgain(t *testing.T, one, two Line) {
 	write(t, one, "a", ledger.Head{}, "1", "2")
-	next(t, one, "a") // whoever took it dies
+	first := next(t, one, "a") // whoever took it dies
 	r := next(t, two, "a")
-	if string(r.Entry().Payload) != "1" || r.Delivered() != 2 {
-		t.Fatalf("got %+v", r.Entry())
+	if string(r.Entry().Payload) != "1" || r.Delivered() != 2 || r.Turn() != first.Turn()+1 {
+		t.Fatalf("got %+v, turns %d and %d", r.Entry(), first.Turn(), r.Turn())
 	}
 	start := time.Now()
 	must(t, r.Retry(t.Context(), 300*time.Millisecond))

@@ -1,0 +1,92 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"decom/queue"
+	"decom/worker/ledger"
+)
+
+// An append is compare-and-set on a sequence. After a ledger has lost a record, a late copy
+// of another one may take its number, and the next append of a writer that knows only the
+// lost one still fits: the chain is broken behind the writer's back, and the projection
+// never shows it. Whoever reads the records in order sees it: the outbox, which reads them
+// all anyway, and each start, which reads the last hour.
+
+// holdLink holds a record of the outbox to the one that it follows, and reports a broken
+// link through Broken. The record before is read again unless it came just before, and
+// nobody got another in between: where several processes share the outbox, they alternate.
+func (p *Publisher) holdLink(ctx context.Context, rec queue.OutboxRecord, r *ledger.Record) error {
+	prev, e := ledger.Head{Seq: r.PrevSeq, Hash: r.Prev}, rec.Entry()
+	linked := prev == p.before && rec.Turn() == p.turn+1
+	p.before, p.turn = e.Head(), rec.Turn()
+	if linked {
+		return nil
+	}
+	linked, err := holds(ctx, p.Records, prev)
+	if err != nil || linked {
+		return err
+	}
+	there, err := holds(ctx, p.Records, e.Head())
+	if err != nil || !there { // lost with the one before it since it came: the projection is the witness of that
+		return err
+	}
+	p.Log.Error("ledger record does not follow the one before it", "account", p.Account, "seq", e.Seq, "prev_seq", prev.Seq)
+	if p.Broken != nil {
+		p.Broken()
+	}
+	return nil
+}
+
+// ChainBroken halts the account at its next round: a record of its ledger does not follow
+// the one before it. Any goroutine may call it; the [Publisher] of the same process does.
+func (a *Account) ChainBroken() {
+	a.broken.Store(true)
+	a.Wake()
+}
+
+// recall reads the last hour of the ledger: for its alerts, because a build that raises them
+// must not begin to count anew with each start, and for broken links. A break that a person
+// has resumed from since is known.
+func (l *loop) recall(work context.Context) error {
+	err := l.patiently(work, "ledger", func(ctx context.Context) error {
+		seq, found, err := l.deps.Records.Since(ctx, time.Now().Add(-time.Hour))
+		if err != nil || !found {
+			return err
+		}
+		var before ledger.Head
+		broken := false
+		_, err = l.deps.Records.Read(ctx, seq, func(e queue.Entry) error {
+			r, err := ledger.Decode(e.Payload, l.cfg.Account)
+			if err != nil {
+				return nil // the synchronisation halts on it
+			}
+			l.recallAlerts(e.Seq, r)
+			if before.Seq != 0 && before != (ledger.Head{Seq: r.PrevSeq, Hash: r.Prev}) {
+				broken = true
+			}
+			if resumes(r) {
+				broken = false
+			}
+			before = e.Head()
+			return nil
+		})
+		if err == nil && broken {
+			return errHalt(whyChain)
+		}
+		return err
+	}, errHalt(whyChain))
+	if errors.Is(err, errHalt(whyChain)) {
+		l.halt(work, whyChain)
+		return nil
+	}
+	return err
+}
+
+// resumes says whether a person's resume stands in the record.
+func resumes(r *ledger.Record) bool {
+	return slices.ContainsFunc(r.Fact, func(f ledger.Fact) bool { return f.Kind == ledger.Resume })
+}

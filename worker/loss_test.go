@@ -1,0 +1,107 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"decom/worker/ledger"
+	"decom/worker/scan"
+)
+
+// A ledger that loses records which Redis never held leaves no witness but the writer
+// itself, and the chain. What stands here was found by the simulation
+// (bench/results/faults.md).
+
+// TestAScanWhoseRecordIsGoneIsNotAcknowledged: the record is lost between append and apply,
+// another stands in its place, or others passed it. Acknowledged, the scan would be nowhere.
+func TestAScanWhoseRecordIsGoneIsNotAcknowledged(t *testing.T) {
+	for _, grown := range []int{1, 2} {
+		t.Run(fmt.Sprintf("%d records in its place", grown), func(t *testing.T) {
+			line(t, func(w *world) {
+				w.reg.lossy.Store(true)
+				at := newNth(1)
+				w.onStep(func(p *process, step string) {
+					if p.name == "w0" && step == "S5" && at.now() {
+						w.broker.LoseTail(1)
+						for i := range grown { // the other one's
+							w.scan("d2", fmt.Sprint("other", i), scan.UndoSupply)
+							time.Sleep(5 * time.Second)
+						}
+					}
+				})
+				w.start("w0", 0)
+				w.start("w1", 1)
+				w.during(5 * time.Second)
+				e := w.scan("d1", "S1", scan.Supply)
+				w.during(30 * time.Second)
+				if !at.came() || !w.isHalted() {
+					t.Errorf("the loss came %v, halted %v", at.came(), w.isHalted())
+				}
+				if w.broker.Acked(acc, e.seq) {
+					t.Error("KEPT: the scan is acknowledged, no record holds it")
+				}
+				if _, err := ResumeAfterLoss(context.Background(), w.resumer(), anna); err != nil {
+					t.Error(err)
+				}
+				w.settle(time.Hour)
+				w.want(e, "done")
+			})
+		})
+	}
+}
+
+// TestALinkThatBreaksUnderAWriterHaltsTheAccount: the last record is lost, and a late one of
+// somebody else takes its number. The writer's next append fits by number, and nobody reads
+// what stands before it but the outbox: in one process, in two, and after a restart.
+func TestALinkThatBreaksUnderAWriterHaltsTheAccount(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		workers int
+		restart bool // the process ends before it halts; the next one must
+	}{
+		{"one process", 1, false}, {"two", 2, false}, {"a restart", 1, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			line(t, func(w *world) {
+				w.reg.lossy.Store(true)
+				procs := make([]*process, tt.workers)
+				for i := range procs {
+					procs[i] = w.start(fmt.Sprint("w", i), i)
+				}
+				for i := range 3 {
+					w.scan("d1", fmt.Sprint("S", i), scan.Supply)
+					w.during(5 * time.Second)
+				}
+				w.broker.LoseTail(1)
+				w.appendRaw(&ledger.Record{})
+				w.during(10 * time.Second)
+				if tt.restart {
+					w.onStep(func(p *process, step string) {
+						if step == "S6" {
+							p.kill()
+						}
+					})
+				}
+				w.scan("d1", "S7", scan.Supply)
+				w.during(10 * time.Second)
+				if tt.restart {
+					w.onStep(func(*process, string) {})
+					w.start("again", 0)
+					w.during(10 * time.Second)
+				}
+				if note := w.halted(); !strings.Contains(note, whyChain) {
+					t.Errorf("halted: %q", note)
+				}
+				sent, _, _ := w.reg.count()
+				w.scan("d1", "S8", scan.Supply)
+				w.during(time.Hour)
+				if now, _, _ := w.reg.count(); now != sent {
+					t.Errorf("STOP: %d calls after it was noticed", now-sent)
+				}
+			})
+		})
+	}
+}
