@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"decom/nmvs"
 	"decom/ratelimit"
+	"decom/worker/ledger"
 	"decom/worker/scan"
 )
 
@@ -118,4 +120,56 @@ func TestABulkIsNotSpentOnScansItWasNotFetchedFor(t *testing.T) {
 			t.Errorf("%s: %v", test.name, got)
 		}
 	}
+}
+
+// admits is an NMVS of which only the breakers are asked.
+type admits map[nmvs.Service]int
+
+func (a admits) Admit(svc nmvs.Service) int { return a[svc] }
+func (admits) Digest(nmvs.Call) string      { return "" }
+func (admits) Do(context.Context, nmvs.Call) (ans nmvs.Answer, err error) {
+	return ans, nmvs.ErrTimeout
+}
+
+// Two services carry bulks: while one is away the other does what it can, and what comes back begins small.
+func TestAnOutageOfOneBulkServiceLeavesTheOther(t *testing.T) {
+	up := admits{nmvs.Bulk: 1, nmvs.Mixed: 1}
+	l := &loop{Account: &Account{deps: Deps{NMVS: up}}, book: ledger.NewBook(),
+		cfg: Config{Mode: ModeAuto, UseBulk: true, UseMixed: true}.withDefaults()}
+	l.lanes.size = batchSize{now: 64, max: 500}
+	alike := []opening{openingOf(t, "A", "LOT1"), openingOf(t, "B", "LOT1")}
+	other := []opening{openingOf(t, "A", "LOT1"), openingOf(t, "B", "LOT2")}
+	for _, step := range []struct {
+		name                       string
+		bulk, mixed                int
+		free                       bool
+		size                       int
+		carriesAlike, carriesOther ledger.Service
+		packs                      int // of other
+	}{
+		{"both", 1, 1, true, 64, ledger.Bulk, ledger.Mixed, 2},
+		{"no plain bulk", 0, 1, true, 64, ledger.Mixed, ledger.Mixed, 2},
+		{"plain bulk is back", 1, 1, true, 1, ledger.Bulk, ledger.Mixed, 2},
+		{"no mixed bulk", 1, 0, true, 1, ledger.Bulk, ledger.Bulk, 1},
+		{"none", 0, 0, false, 1, "", "", 0},
+	} {
+		up[nmvs.Bulk], up[nmvs.Mixed] = step.bulk, step.mixed
+		if free := l.bulkLaneFree(); free != step.free || l.lanes.size.next() != step.size {
+			t.Errorf("%s: lane free %v, next bulk of %d", step.name, free, l.lanes.size.next())
+		}
+		if !step.free {
+			continue
+		}
+		if _, svc, _ := l.group(alike, 500); svc != step.carriesAlike {
+			t.Errorf("%s: packs of one batch go %q", step.name, svc)
+		}
+		if group, svc, _ := l.group(other, 500); svc != step.carriesOther || len(group) != step.packs {
+			t.Errorf("%s: %d packs of two batches go %q", step.name, len(group), svc)
+		}
+	}
+}
+
+func openingOf(t *testing.T, serial, batch string) opening {
+	p := mustPack(t, serial, batch, "281100")
+	return opening{p: p, op: ledger.OpenPack{Serial: serial, Origin: ledger.Origin{Op: scan.Supply}}}
 }

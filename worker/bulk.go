@@ -78,8 +78,7 @@ func (l *loop) group(opens []opening, size int) (group []opening, svc ledger.Ser
 	if size <= 0 || len(opens) == 0 {
 		return nil, "", opens
 	}
-	bulk := l.cfg.UseBulk && l.cfg.Mode != ModeMixed
-	mixed := l.cfg.UseMixed && l.cfg.Mode != ModeBulk
+	bulk, mixed := l.lanes.carrier[ledger.Bulk], l.lanes.carrier[ledger.Mixed]
 	var first *opening
 	same := true
 	take := func(o *opening) bool { return !o.single && len(group) < size }

@@ -17,6 +17,8 @@ type lanes struct {
 	backlog uint64    // scans behind the last delivery
 	asked   int       // packs of a bulk that the scans in hand were fetched for
 	size    batchSize // of the next bulk
+
+	carrier map[ledger.Service]bool // which of the bulk services may be used, when last looked at
 }
 
 // room is what may be opened now: S0, the gates.
@@ -72,8 +74,7 @@ func (l *loop) onlyBulk() bool { return l.cfg.Mode == ModeBulk || l.cfg.Mode == 
 // bulkLaneFree says whether one more bulk may be submitted: NMVS may refuse a second
 // one while the first is processed (nmvs-interface.md 1.9).
 func (l *loop) bulkLaneFree() bool {
-	if l.deps.NMVS.Admit(nmvs.Mixed) <= 0 || l.deps.NMVS.Admit(nmvs.Bulk) <= 0 {
-		l.lanes.size.restart() // after an outage: 1, 2, 4 (protocol.md section 9)
+	if !l.carriers() {
 		return false
 	}
 	out := 0
@@ -84,6 +85,22 @@ func (l *loop) bulkLaneFree() bool {
 		}
 	})
 	return out < l.cfg.BulkInFlight
+}
+
+// carriers says which bulk services may be used now, and whether any may. After an outage
+// of one, bulks begin small again: 1, 2, 4 (protocol.md section 9).
+func (l *loop) carriers() bool {
+	was := l.lanes.carrier
+	l.lanes.carrier = map[ledger.Service]bool{
+		ledger.Bulk:  l.cfg.UseBulk && l.cfg.Mode != ModeMixed && l.deps.NMVS.Admit(nmvs.Bulk) > 0,
+		ledger.Mixed: l.cfg.UseMixed && l.cfg.Mode != ModeBulk && l.deps.NMVS.Admit(nmvs.Mixed) > 0,
+	}
+	for svc, up := range l.lanes.carrier {
+		if before, known := was[svc]; known && up && !before {
+			l.lanes.size.restart()
+		}
+	}
+	return l.lanes.carrier[ledger.Bulk] || l.lanes.carrier[ledger.Mixed]
 }
 
 func (l *loop) takeBulkToken() bool {
