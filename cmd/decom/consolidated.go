@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -80,7 +81,7 @@ func (g *goods) close() { g.conn.Close() }
 // checkRow is the worker's own judgement: what is held is what the line would take.
 func checkRow(f scan.Fields) (scan.Reason, string) {
 	if _, rejection := worker.Read(scan.Event{Fields: &f}, time.Time{}); rejection != nil {
-		return rejection.Reason, rejection.Field
+		return rejection.Reason, strings.TrimPrefix(rejection.Field, "pack.")
 	}
 	return "", ""
 }

@@ -198,7 +198,7 @@ func TestWriteFiles(t *testing.T) {
 	counted = append(counted, made{gtin(3400930000000), "STRANGER", "LOT000", d.packs[0].expiry, ""})
 	write("case.scans", func(w io.Writer) { scans(w, counted) })
 	var each []made
-	for i := 0; i < len(d.packs); i += 2000 {
+	for i := 5; i < len(d.packs); i += 2000 { // not one of the two that are missing
 		each = append(each, d.packs[i])
 	}
 	write("batches.scans", func(w io.Writer) { scans(w, each) })
