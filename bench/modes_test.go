@@ -44,7 +44,7 @@ func TestAutoBeatsEveryFixedMode(t *testing.T) {
 	begin, first := make(chan struct{}), make(chan struct{}) // closed when auto begins, and is done
 	report := make([]string, len(variants))
 	for i, v := range variants {
-		r := newRig(t, options{mode: v.mode, parallel: 4, batch: v.batch, latency: scaled(300 * time.Millisecond), extra: limits})
+		r := newTestRig(t, options{mode: v.mode, parallel: 4, batch: v.batch, latency: scaled(300 * time.Millisecond), extra: limits})
 		r.put("/settings", fmt.Sprintf(`{"limit":{"calls":%d,"window":"1s","bulks":%d,"bulk_window":"1m"},"latency":{"fixed":%q},"bulk":{"delay":%q},"auto_stock":{"on":true}}`,
 			5**scale, 6**scale, scaled(300*time.Millisecond), scaled(2*time.Second)))
 		wg.Go(func() { report[i] = r.deliver(t, v.name, i == 0, begin, first) })
@@ -59,14 +59,14 @@ func scaled(d time.Duration) time.Duration { return d / time.Duration(*scale) }
 
 // deliver publishes the delivery and waits until it is done, or until auto is and this
 // one can only be slower.
-func (r *rig) deliver(t *testing.T, name string, auto bool, begin, first chan struct{}) string {
+func (r *testRig) deliver(t *testing.T, name string, auto bool, begin, first chan struct{}) string {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	seen := make(chan outcome, *delivery)
 	go r.follow(ctx, seen)
 	r.startWorker()
 	idle, busy := "", ""
-	people, neighbour := newPeople(r, "site-1"), newPeople(r, "site-2")
+	people, neighbour := newPeople(r, r.sites[0]), newPeople(r, r.sites[1])
 	if auto {
 		idle = people.scan(t, seen, 60) + "; other account " + neighbour.scan(t, seen, 60)
 		close(begin)
@@ -114,7 +114,7 @@ func (r *rig) deliver(t *testing.T, name string, auto bool, begin, first chan st
 // people are persons at a scanner: one scan at a time, measured from the moment it is
 // published to its outcome.
 type people struct {
-	r    *rig
+	r    *testRig
 	site string
 	mu   sync.Mutex // guards the rest
 	n    int
@@ -122,7 +122,7 @@ type people struct {
 	h    *hdrhistogram.Histogram
 }
 
-func newPeople(r *rig, site string) *people {
+func newPeople(r *testRig, site string) *people {
 	return &people{r: r, site: site, sent: map[string]time.Time{}, h: hdrhistogram.New(1, int64(10*time.Minute/time.Microsecond), 3)}
 }
 

@@ -22,6 +22,7 @@ func commands() []func(*app) *cobra.Command {
 		newReviewCommand,
 		newLedgerCommand,
 		newExplainCommand,
+		newBenchCommand,
 		newConfigCommand,
 	}
 }

@@ -1,0 +1,156 @@
+package bench
+
+import (
+	"fmt"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"decom/worker/scan"
+)
+
+// Both makes a line with the same values in both languages.
+func Both(fr, en string, args ...any) scan.Text {
+	return scan.Text{FR: fmt.Sprintf(fr, args...), EN: fmt.Sprintf(en, args...)}
+}
+
+// Servers tells what will be started, or used.
+func (c *Config) Servers() []scan.Text {
+	var list []scan.Text
+	switch {
+	case c.NATSURL != "":
+		list = append(list, Both("  NATS : le vôtre, %s", "  NATS: yours, %s", c.NATSURL))
+	case c.NATSServer != "":
+		list = append(list, Both("  NATS : %s, fichiers", "  NATS: %s, file store", c.NATSServer))
+	default:
+		list = append(list, Both("  NATS : celui de decom, dans son propre processus, fichiers", "  NATS: decom's own, in a process of its own, file store"))
+	}
+	if c.NoFsync {
+		list[0].FR, list[0].EN = list[0].FR+", sans fsync", list[0].EN+", no fsync"
+	}
+	switch {
+	case c.RedisURL != "":
+		list = append(list, Both("  Redis : le vôtre, %s", "  Redis: yours, %s", c.RedisURL))
+	case c.RedisServer != "":
+		list = append(list, Both("  Redis : %s, sans AOF", "  Redis: %s, no AOF", c.RedisServer))
+	default:
+		list = append(list, Both("  Redis : absent de cette machine ! Le magasin intégré du worker le remplace ; il est bien plus lent.",
+			"  Redis: not on this machine! The worker's embedded store stands in; it is much slower."))
+	}
+	return list
+}
+
+// noteText explains a note of a result.
+func noteText(note string) scan.Text {
+	switch note {
+	case "redis_embedded":
+		return scan.Text{FR: "Sans redis-server : magasin intégré du worker.", EN: "No redis-server: the worker's embedded store."}
+	case "nats_yours":
+		return scan.Text{FR: "NATS fourni par --config.", EN: "NATS given by --config."}
+	case "redis_yours":
+		return scan.Text{FR: "Redis fourni par --config.", EN: "Redis given by --config."}
+	}
+	return scan.Text{FR: note, EN: note}
+}
+
+// figure prints four significant digits and no exponent.
+func figure(v float64) string {
+	if v >= 1000 {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(v, 'g', 4, 64)
+}
+
+// spread is "median (least-most)".
+func spread(list []float64) string {
+	if len(list) == 0 {
+		return "-"
+	}
+	text := figure(median(list))
+	if len(list) > 1 {
+		text += " (" + figure(slices.Min(list)) + "-" + figure(slices.Max(list)) + ")"
+	}
+	return text
+}
+
+func (r *Result) column(of func(*Round) float64) []float64 {
+	list := make([]float64, len(r.Rounds))
+	for i := range r.Rounds {
+		list[i] = of(&r.Rounds[i])
+	}
+	return list
+}
+
+// Summary is what a person wants to read first, a line each.
+func (r *Result) Summary() []scan.Text {
+	var list []scan.Text
+	say := func(fr, en string, args ...any) { list = append(list, Both(fr, en, args...)) }
+	if len(r.Rounds) > 0 {
+		say("débit : %s boîtes/s", "rate: %s packs/s", spread(rates(r.Rounds)))
+		if q := r.Config.QuotaPacks(); q > 0 {
+			say("quota du NMVS : %s boîtes/s", "NMVS's quota: %s packs/s", figure(q))
+		}
+		say("CPU : %s s pour 100 000 boîtes (worker seul : %s)", "CPU: %s s for 100,000 packs (worker alone: %s)",
+			spread(r.column(func(d *Round) float64 { return d.CPUTotal })), spread(r.column(func(d *Round) float64 { return d.CPU["worker"] })))
+		say("mémoire du worker, au plus : %s Mio", "worker's peak memory: %s MiB", spread(r.column(func(d *Round) float64 { return float64(d.Peak["worker"]) / (1 << 20) })))
+		say("latence, du départ voulu au résultat : médiane %s ms, 99 %% %s ms", "latency, intended start to outcome: p50 %s ms, p99 %s ms",
+			spread(r.column(func(d *Round) float64 { return d.Latency.P50 })), spread(r.column(func(d *Round) float64 { return d.Latency.P99 })))
+		r.segments(say)
+	}
+	if c := r.Ceiling; c != nil {
+		say("plafond (chaîne nue, même session) : %s boîtes/s ; decom en atteint %s %%", "ceiling (bare pipeline, same run): %s packs/s; decom reaches %s %%",
+			spread(c.Rates), spread(percent(c.Ratios)))
+	}
+	for _, s := range r.Stages {
+		say("  seule : %-28s %12.0f/s %8.2f allocations", "  alone: %-28s %12.0f/s %8.2f allocations", s.Name, s.PerSecond, s.Allocs)
+	}
+	for _, s := range r.Sweeps {
+		var parts []string
+		for _, p := range s.Points {
+			parts = append(parts, p.Value+": "+figure(p.Rate))
+		}
+		say("balayage %s, boîtes/s : %s ; coude à %s", "sweep %s, packs/s: %s; knee at %s", s.Param, strings.Join(parts, ", "), s.Knee)
+	}
+	return list
+}
+
+func (r *Result) segments(say func(fr, en string, args ...any)) {
+	for i := range r.Rounds {
+		for _, s := range r.Rounds[i].Segments {
+			followed := "-"
+			if s.Followed >= 0 {
+				followed = fmt.Sprintf("%.0f s", s.Followed)
+			}
+			say("  quota %.4g/s de %.0f à %.0f s : rempli à %.1f %% une fois installé, suivi après %s, « trop vite » %d fois (%d une fois installé)",
+				"  quota %.4g/s from %.0f to %.0f s: filled to %.1f %% once settled, followed after %s, \"too fast\" %d times (%d once settled)",
+				s.Quota, s.From, s.To, 100*s.Fill, followed, s.TooFast, s.TooFastSettled)
+		}
+	}
+}
+
+func percent(list []float64) []float64 {
+	out := make([]float64, len(list))
+	for i, v := range list {
+		out[i] = 100 * v
+	}
+	return out
+}
+
+var natsVersion = regexp.MustCompile(`v([0-9]+)\.([0-9]+)\.([0-9]+)`) // never changed
+
+// GoodNATS says whether a nats-server program is new enough for the protocol (2.12.6).
+func GoodNATS(exe string) bool {
+	out, err := exec.Command(exe, "--version").Output()
+	m := natsVersion.FindStringSubmatch(string(out))
+	if err != nil || m == nil {
+		return false
+	}
+	n := 0
+	for _, part := range m[1:] {
+		v, _ := strconv.Atoi(part) // digits only
+		n = n*1000 + v
+	}
+	return n >= 2_012_006
+}
