@@ -159,6 +159,12 @@ func TestCurlStoresAScanAndIsToldQuicklyWhenNATSIsAway(t *testing.T) {
 			t.Fatalf("try %d: %s %s %v", i, status, body, err)
 		}
 	}
+	// The example that is shipped for senders with curl.
+	script := exec.CommandContext(t.Context(), "bash", "../../deploy/examples/scan-http.sh", g.url, "c1", packText)
+	script.Env = append(os.Environ(), "TOKEN="+g.token)
+	if out, err := script.CombinedOutput(); err != nil || !strings.Contains(string(out), `"duplicate":true`) {
+		t.Errorf("scan-http.sh: %v %s", err, out)
+	}
 	srv.Kill()
 	deadline := time.Now().Add(10 * time.Second)
 	for {
