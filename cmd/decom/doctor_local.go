@@ -8,7 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"time"
+
+	"decom/worker/scan"
 )
 
 // certificateKey names the keys whose faults the certificate's own check tells better.
@@ -166,6 +169,10 @@ func (d *doctor) worker(ctx context.Context) {
 		if acc.Halted {
 			d.fail("worker.halt", acc.Account, tr("ARRÊTÉ : %s", "HALTED: %s", acc.HaltedWhy),
 				tr("comprendre, puis decom resume %s", "find out why, then decom resume %s", acc.Account))
+		}
+		if lines := acc.controlLines(english); len(lines) > 0 {
+			d.warn("worker.control", acc.Account, scan.Text{FR: strings.Join(acc.controlLines(french), " ; "), EN: strings.Join(lines, "; ")},
+				tr("voulu ? sinon decom resume %s", "is that meant? Else decom resume %s", acc.Account))
 		}
 		if acc.Parked > 0 {
 			d.warn("worker.review", acc.Account, tr("%d boîte(s) attendent une personne", "%d pack(s) wait for a person", acc.Parked),

@@ -81,6 +81,7 @@ func (p *process) hooks(u *unit) worker.Hooks {
 		Open:    u.live.opened,
 		Held:    u.live.holding,
 		Halted:  u.live.halting,
+		Paced:   u.live.pacing,
 		Trouble: u.live.troubled,
 		Alert: func(device string, reason scan.Reason, alertID string) {
 			m.alerts.WithLabelValues(name, device, string(reason)).Inc()

@@ -80,6 +80,8 @@ var (
 	descRate      = desc("decom_rate_limit", "Calls a second that the limiter allows now.", "account", "service")
 	descCircuit   = desc("decom_circuit_state", "1 for the state the breaker is in.", "account", "service", "state")
 	descHalted    = desc("decom_halted", "1 while the account waits for a person's resume.", "account")
+	descPaused    = desc("decom_paused", "1 while a person has paused the account.", "account")
+	descTuned     = desc("decom_tuned", "1 while a person has set other limits for the account.", "account")
 	descCertUntil = desc("decom_certificate_expiry_timestamp_seconds", "When the client certificate ends.", "account")
 	descPassUntil = desc("decom_password_expiry_timestamp_seconds", "When the password ends, once NMVS has said so.", "account")
 	descNextBulk  = desc("decom_next_bulk_packs", "Packs that the next bulk may take: small after start and after trouble.", "account")
@@ -155,6 +157,8 @@ func (g *gauges) account(put func(*prometheus.Desc, float64, ...string), s *Acco
 	put(descAccHeld, float64(s.Held), s.Account)
 	put(descNextBulk, float64(s.NextBulk), s.Account)
 	put(descHalted, flag(s.Halted), s.Account)
+	put(descPaused, flag(s.Paused != nil), s.Account)
+	put(descTuned, flag(s.Tuned != nil), s.Account)
 	put(descCertUntil, float64(s.certificateUntil.Unix()), s.Account)
 	if !s.passwordUntil.IsZero() {
 		put(descPassUntil, float64(s.passwordUntil.Unix()), s.Account)

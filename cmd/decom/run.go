@@ -234,6 +234,7 @@ func (p *process) serve(ctx context.Context) error {
 	rest.Go(func() { p.serveDoors(ctx, doors) })
 	rest.Go(func() { p.sample(helpers) })
 	rest.Go(func() { p.housekeeping(helpers) })
+	rest.Go(func() { p.watchControl(helpers) })
 	for _, u := range p.units {
 		rest.Go(func() { u.breaker.Run(helpers) })
 		rest.Go(func() { u.log.greet(helpers, u.client, p.cfg.NMVS.Endpoints.used()) })

@@ -101,10 +101,12 @@ const softwareVersion = "1.0"
 func (p *process) workerConfig(a *Account) worker.Config {
 	s := a.Settings(p.cfg.Protocol)
 	e := p.cfg.NMVS.Endpoints
+	rates, _ := a.rates() // newUnit has read them
 	return worker.Config{
 		UseBulk: e.Bulk != "", UseMixed: e.Mixed != "", Listing: a.PendingListCode != "", BulkFrom: bulkFrom(a),
 		Account: a.Name, Worker: p.worker, Mode: worker.Mode(a.Mode), Parallel: a.Limits.Parallel, Batch: a.Limits.Batch,
 		Doubt: worker.Doubt(s.Doubt), Settle: worker.Grade(s.Settle), Tolerance: s.RepeatTolerance,
+		Rates: rates,
 		TSend: s.TSend, THTTPSingle: s.THTTPSingle, THTTPBulk: s.THTTPBulk,
 		TGrace: s.TGrace, THoldSingle: s.THoldSingle, THoldBulk: s.THoldBulk, TResult: s.TResult,
 		BulkInFlight: a.Limits.Bulks, PollFirst: s.TPoll, Skew: s.Skew,

@@ -18,6 +18,7 @@ import (
 
 	"decom/nmvs"
 	"decom/worker"
+	"decom/worker/ledger"
 	"decom/worker/packstate"
 	"decom/worker/scan"
 
@@ -62,6 +63,8 @@ type AccountStatus struct {
 	Rank          int                    `json:"rank"` // 0: this process serves the account
 	Certificate   string                 `json:"certificate_until,omitempty"`
 	Trouble       string                 `json:"trouble,omitempty"`
+	Paused        *ControlStatus         `json:"paused,omitempty"` // by a person: nothing new is sent
+	Tuned         *ControlStatus         `json:"tuned,omitempty"`  // by a person: other limits
 	Stores        string                 `json:"stores,omitempty"` // why figures of the stores are missing
 
 	Password string        `json:"password_until,omitempty"` // once NMVS has said so
@@ -124,6 +127,7 @@ func (u *unit) fill(s *AccountStatus) {
 	if time.Since(u.live.lastBad) < troubleFresh {
 		s.Trouble = u.live.trouble
 	}
+	s.controls(ledger.Controls{Pause: u.live.pace.Pause, Tune: u.live.pace.Tune}, time.Now())
 	s.Alerts = slices.Clone(u.live.alerts)
 	if s.passwordUntil = u.live.passwordUntil; !s.passwordUntil.IsZero() {
 		s.Password = scan.Time(s.passwordUntil)
@@ -264,7 +268,16 @@ func askStores(ctx context.Context, c *loaded) (Status, error) {
 		return Status{}, exitWith(exitDown, err)
 	}
 	defer store.Close()
-	return statusOfStores(ctx, c, conn, store), nil
+	s := statusOfStores(ctx, c, conn, store)
+	for i := range s.Accounts { // what a worker would tell
+		acc := &s.Accounts[i]
+		controls, err := worker.ControlsOf(ctx, conn.Ledger(acc.Account), store, acc.Account)
+		if err != nil && acc.Stores == "" {
+			acc.Stores = err.Error()
+		}
+		acc.controls(controls, time.Now())
+	}
+	return s, nil
 }
 
 func (a *app) printStatus(s Status) error {
@@ -289,6 +302,9 @@ func (a *app) printStatus(s Status) error {
 			(time.Duration(c.OldestSeconds) * time.Second).String(), c.Open, c.InDoubt, c.Due, c.Parked, breaker, rate)
 		if c.Halted {
 			say("! %s est ARRÊTÉ : %s", "! %s is HALTED: %s", c.Account, c.HaltedWhy)
+		}
+		for _, line := range c.controlLines(a.lang) {
+			fmt.Fprintf(w, "! %s: %s\n", c.Account, line)
 		}
 		if c.Stores != "" {
 			say("! %s : chiffres incomplets, 0 peut vouloir dire inconnu : %s", "! %s: figures are missing, 0 may mean unknown: %s", c.Account, c.Stores)

@@ -21,6 +21,7 @@ type liveAccount struct {
 	heldAt  time.Time
 	halted  bool
 	why     string
+	pace    worker.Pace
 	trouble string
 	lastBad time.Time
 	alerts  []AlertStatus // the newest, oldest first
@@ -53,6 +54,12 @@ func (l *liveAccount) halting(halted bool, why string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.halted, l.why = halted, why
+}
+
+func (l *liveAccount) pacing(p worker.Pace) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pace = p
 }
 
 func (l *liveAccount) troubled(what string, err error) {

@@ -201,6 +201,9 @@ func (v *topView) troubles(s *AccountStatus) (lines []string) {
 	if s.Halted {
 		lines = append(lines, v.text("!   ARRÊTÉ : %s", "!   HALTED: %s", s.HaltedWhy))
 	}
+	for _, line := range s.controlLines(v.lang) {
+		lines = append(lines, "!   "+line)
+	}
 	if s.Trouble != "" {
 		lines = append(lines, v.text("!   attend : %s", "!   waits: %s", s.Trouble))
 	}
