@@ -14,7 +14,7 @@ import (
 // plain one if all are of one product, batch and operation, else a mixed one. What has
 // no room goes back to the stream, or stays due.
 func (l *loop) plan(work context.Context, d *draft, opens []opening) error {
-	var rest []opening
+	rest := opens[:0] // what stays moves up behind what was looked at
 	for i := range opens {
 		o := &opens[i]
 		if o.op.Op.IsUndo() {
@@ -81,6 +81,7 @@ func (l *loop) group(opens []opening, size int) (group []opening, svc ledger.Ser
 	bulk, mixed := l.lanes.carrier[ledger.Bulk], l.lanes.carrier[ledger.Mixed]
 	var first *opening
 	same := true
+	group = make([]opening, 0, min(size, len(opens)))
 	take := func(o *opening) bool { return !o.single && len(group) < size }
 	for i := range opens {
 		o := &opens[i]

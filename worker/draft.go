@@ -91,7 +91,7 @@ func (l *loop) draft(work context.Context, ks []scan.PackID, states ledger.State
 	for i := range l.claims {
 		l.draftClaim(d, &l.claims[i], states)
 	}
-	var opens []opening
+	opens := make([]opening, 0, len(due)+len(l.items))
 	for i := range due {
 		if o, ok := l.draftDue(d, &due[i], states, r); ok {
 			opens = append(opens, o)

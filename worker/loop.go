@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,6 +44,7 @@ type loop struct {
 	book   *ledger.Book
 	bookAt uint64 // sequence up to which the book was fed
 	opened *openings
+	ours   ownStates
 
 	items    []item  // scans for the next round
 	claims   []claim // facts for the next round
@@ -97,6 +99,7 @@ func newLoop(a *Account) *loop {
 		sending: map[string]bool{},
 		doubts:  map[string]*doubt{},
 		opened:  newOpenings(),
+		ours:    ownStates{},
 	}
 }
 
@@ -261,6 +264,7 @@ func (l *loop) take(b batch) {
 		l.busyAt = time.Now()
 		l.lanes.backlog, l.lanes.asked = b.deliveries[n-1].Backlog(), b.packs
 	}
+	l.items = slices.Grow(l.items, len(b.deliveries))
 	for _, d := range b.deliveries {
 		l.items = append(l.items, readItem(d))
 	}

@@ -114,14 +114,16 @@ func (l *loop) view(work context.Context, ks []scan.PackID) (ledger.States, erro
 	for {
 		var st packstate.Status
 		var states ledger.States
+		ask := l.ours.unknown(ks)
 		err := l.patiently(work, "Redis", func(ctx context.Context) (err error) {
-			st, states, err = l.deps.State.View(ctx, l.cfg.Account, l.head, ks)
+			st, states, err = l.deps.State.View(ctx, l.cfg.Account, l.head, ask)
 			return err
 		})
 		switch {
 		case err != nil:
 			return nil, err
 		case st == packstate.OK:
+			l.ours.addTo(states, ks)
 			return states, nil
 		case st == packstate.Halted:
 			l.latch("the halt key stands in Redis")
@@ -168,6 +170,7 @@ func (l *loop) commit(work context.Context, d *draft, states ledger.States) (sen
 	}
 	l.step("S5")
 	sendable, err = l.apply(work, prev, next, states, idx)
+	l.ours.folded(states, sendable)
 	if err == nil && sendable && d.sends() {
 		err = l.patiently(work, "head file", func(context.Context) error {
 			return l.deps.State.SaveHead(l.cfg.Account, next)

@@ -40,6 +40,7 @@ const (
 // our belief to the last record. It waits as long as it takes; it ends early only
 // when work ends. A contradiction latches the account instead of returning an error.
 func (l *loop) synchronise(work context.Context) error {
+	l.ours.forget()
 	ahead := 0
 	err := l.patiently(work, "ledger or Redis", func(ctx context.Context) error {
 		for {
