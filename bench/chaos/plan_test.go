@@ -28,6 +28,7 @@ type plan struct {
 	Pour       time.Duration // the scans come spread over this time
 	Batches    int           // in so many publishes; default 12
 	Long       bool          // minutes or hours: NMVS keeps a short call ledger, and nobody taps the appends
+	Direct     bool          // no proxies between workers and servers, and production's time to redelivery: a measurement
 	Steps      []step
 }
 

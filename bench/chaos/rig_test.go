@@ -132,12 +132,15 @@ func (r *rig) natsURL() string {
 func (r *rig) connect() {
 	r.t.Helper()
 	cfg := queue.Config{URL: r.natsURL(), Name: "judge", AckWait: redelivered, AnswerWait: 2 * time.Second}
+	if r.plan.Direct {
+		cfg.AckWait = 0
+	}
 	if r.plan.Cluster {
 		cfg.Replicas = 3
 	}
 	var err error
-	for end := time.Now().Add(40 * time.Second); ; time.Sleep(200 * time.Millisecond) {
-		ctx, cancel := context.WithTimeout(r.t.Context(), 15*time.Second)
+	for end := time.Now().Add(120 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(r.t.Context(), 15*time.Second+time.Duration(r.plan.Accounts)*100*time.Millisecond)
 		if r.conn == nil {
 			r.conn, err = queue.Connect(ctx, cfg)
 		}
@@ -158,6 +161,9 @@ func (r *rig) connect() {
 // redeliverSoon makes what a dead process had in hand available again after seconds; each
 // process that starts sets the consumers back to a minute.
 func (r *rig) redeliverSoon(patience time.Duration) error {
+	if r.plan.Direct {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
 	defer cancel()
 	_, err := r.conn.Setup(ctx, r.plan.accounts(), false)
@@ -169,7 +175,8 @@ type simulator struct {
 	t       *testing.T
 	dir     string
 	control string
-	addr    string // of the relay
+	listen  string
+	addr    string // of the relay, which a worker's proxy leads to
 	cmd     *exec.Cmd
 }
 
@@ -180,7 +187,7 @@ func startSimulator(t *testing.T, dir string, p plan) *simulator {
 		t.Fatal(err)
 	}
 	s := &simulator{t: t, dir: dir, control: fmt.Sprintf("127.0.0.1:%d", freePort(t))}
-	listen := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	s.listen = fmt.Sprintf("127.0.0.1:%d", freePort(t))
 	log, err := os.Create(filepath.Join(dir, "sim.log"))
 	if err != nil {
 		t.Fatal(err)
@@ -198,7 +205,7 @@ func startSimulator(t *testing.T, dir string, p plan) *simulator {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, "settings.json"), string(b))
-	s.cmd = exec.Command(bin, "sim", "--dir", dir, "--listen", listen, "--control", s.control, "--seed", fmt.Sprint(p.Seed),
+	s.cmd = exec.Command(bin, "sim", "--dir", dir, "--listen", s.listen, "--control", s.control, "--seed", fmt.Sprint(p.Seed),
 		"--accounts", fmt.Sprint(min(p.Accounts, 99)), "--settings", filepath.Join(dir, "settings.json"))
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	if err := s.cmd.Start(); err != nil {
@@ -214,7 +221,7 @@ func startSimulator(t *testing.T, dir string, p plan) *simulator {
 			t.Fatalf("the simulator does not answer: %v", err)
 		}
 	}
-	s.addr = startRelay(t, listen, idleNMVS, nil).addr
+	s.addr = startRelay(t, s.listen, idleNMVS, nil).addr
 	return s
 }
 
@@ -296,6 +303,11 @@ func (r *rig) newWorker(i int) *worker {
 	name := fmt.Sprintf("worker%d", i)
 	dir := r.sub(name)
 	w := &worker{r: r, name: name, config: filepath.Join(dir, "decom.yaml"), logs: filepath.Join(dir, "log")}
+	if r.plan.Direct {
+		write(r.t, w.config, r.yaml(dir, r.natsURL(), r.redis.yaml(""), r.sim.listen))
+		r.t.Cleanup(w.stop)
+		return w
+	}
 	var urls []string
 	for _, s := range r.nats {
 		l := startLine(r.t, strings.TrimPrefix(s.URL, "nats://"))
@@ -474,7 +486,7 @@ func (w *worker) serving(patience time.Duration) error {
 }
 
 // quick asks a process of this machine.
-var quick = &http.Client{Timeout: 2 * time.Second}
+var quick = &http.Client{Timeout: 4 * time.Second}
 
 // status is the part of /status that this package looks at.
 type status struct {
