@@ -8,9 +8,12 @@ SEED ?= 1
 PLAN ?=
 MUTANT_SEEDS ?= 3000
 MUTANTS ?=
+RUNS ?= 20
+DURATION ?= 10m
+FAULT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint bench fuzz simulate mutants clean
+.PHONY: help build demo test lint bench fuzz simulate mutants chaos soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +45,12 @@ simulate: ## random schedules of the whole line against every invariant (SEEDS=2
 
 mutants: ## break each rule of the protocol once and show that the simulation notices (MUTANT_SEEDS=3000 MUTANTS="B1 B7")
 	@deploy/dev/mutants.sh $(MUTANT_SEEDS) $(MUTANTS)
+
+chaos: ## real processes, faults by seed, a judge over all of them (RUNS=20 SEED=1 FAULT=redis; bench/results/faults.md)
+	@deploy/dev/chaos.sh $(RUNS) $(SEED) 3 $(FAULT)
+
+soak: ## a steady load with faults, and whether memory, goroutines, files and disk stay flat (DURATION=10m SEED=1)
+	@deploy/dev/chaos.sh soak $(DURATION) $(SEED)
 
 clean: ## remove what was built; never a data directory
 	@rm -rf bin .cache
