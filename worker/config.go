@@ -45,6 +45,8 @@ type Config struct {
 
 	Rates map[string]ratelimit.Rate // the limiter's, by service: what a tune narrows and its end restores; nil: it never touches them
 
+	Devices Devices // what is known of scanners; none by default
+
 	UseBulk, UseMixed bool // the account has that service
 	Listing           bool // NMVS lists submitted bulks for this account
 
@@ -128,6 +130,11 @@ func (c Config) Validate() error {
 	}
 	bad(c.Account != "", "account: has no name")
 	bad(c.Worker != "", "worker: has no name")
+	for i, d := range c.Devices {
+		if err := d.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("devices %d: %w", i, err))
+		}
+	}
 	bad(c.Parallel > 0, "parallel: %d calls at once do nothing", c.Parallel)
 	bad(c.Batch > 0 && c.Batch <= ledger.MaxPacks, "batch: must be 1 to %d packs", ledger.MaxPacks)
 	bad(c.Mode == ModeSingle || c.Mode == ModeAuto || c.Mode == ModeBulk || c.Mode == ModeMixed, "mode: %q is none of single, bulk, mixed, auto", c.Mode)

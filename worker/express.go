@@ -66,7 +66,7 @@ func (l *loop) watched() <-chan queue.Delivery {
 // takeLive puts a live scan before all others. One that cannot be read is left to Fetch:
 // nothing on the ledger would tell its second delivery from a second scan.
 func (l *loop) takeLive(d queue.Delivery) {
-	if it := readItem(d); it.rejected == nil {
+	if it := l.readItem(d); it.rejected == nil {
 		l.items = append([]item{it}, l.items...)
 	}
 }

@@ -266,11 +266,11 @@ func (l *loop) take(b batch) {
 	}
 	l.items = slices.Grow(l.items, len(b.deliveries))
 	for _, d := range b.deliveries {
-		l.items = append(l.items, readItem(d))
+		l.items = append(l.items, l.readItem(d))
 	}
 }
 
-func readItem(d queue.Delivery) item {
+func (l *loop) readItem(d queue.Delivery) item {
 	it := item{Delivery: d}
 	var err error
 	if it.e, err = scan.Decode(d.Data(), d.Meta()); err != nil {
@@ -278,7 +278,7 @@ func readItem(d queue.Delivery) item {
 		return it
 	}
 	var r Reading
-	r, it.rejected = Read(it.e, time.Now())
+	r, it.rejected = l.cfg.Devices.Read(it.e, time.Now())
 	it.p, it.repaired = r.Pack, r.Repaired
 	return it
 }

@@ -11,6 +11,7 @@ func commands() []func(*app) *cobra.Command {
 		newPublishCommand,
 		newGatewayCommand,
 		newConsolidatedCommand,
+		newDeviceCommand,
 		newSimCommand,
 		newSetupCommand,
 		newStatusCommand,

@@ -27,6 +27,9 @@ type Config struct {
 
 	// Consolidated says whose files of consolidated codes are taken.
 	Consolidated ConsolidatedConfig `yaml:"consolidated"`
+	// Devices are profiles of scanners; a device that none matches is read by the rules
+	// for all.
+	Devices []DeviceConfig `yaml:"devices"`
 }
 
 // NATSConfig says where the queue is and how to log in.

@@ -46,6 +46,7 @@ func (c *loaded) check(need need) []problem {
 	k.protocol("protocol.", c.Protocol)
 	k.accounts()
 	k.consolidated()
+	k.devices()
 	k.process()
 	k.doors()
 	return k.problems

@@ -103,6 +103,7 @@ func (p *process) workerConfig(a *Account) worker.Config {
 	e := p.cfg.NMVS.Endpoints
 	rates, _ := a.rates() // newUnit has read them
 	return worker.Config{
+		Devices: p.cfg.profiles(),
 		UseBulk: e.Bulk != "", UseMixed: e.Mixed != "", Listing: a.PendingListCode != "", BulkFrom: bulkFrom(a),
 		Account: a.Name, Worker: p.worker, Mode: worker.Mode(a.Mode), Parallel: a.Limits.Parallel, Batch: a.Limits.Batch,
 		Doubt: worker.Doubt(s.Doubt), Settle: worker.Grade(s.Settle), Tolerance: s.RepeatTolerance,

@@ -13,7 +13,11 @@ var escapes = [...]struct {
 }
 
 // escapeAt gives the control character written at the start of s and how many bytes it takes; 0 bytes when there is none.
-func escapeAt(s string) (plain byte, size int) {
+// Only the given way of writing counts, all of them when it is empty.
+func escapeAt(s, written string) (plain byte, size int) {
+	if written != "" && s[0] != written[0] {
+		return 0, 0
+	}
 	switch s[0] {
 	case '\\', '{', '<', '^':
 		for _, e := range escapes {
@@ -26,13 +30,13 @@ func escapeAt(s string) (plain byte, size int) {
 }
 
 // unescape converts written control characters; changed is false, and nothing allocated, when there are none.
-func unescape(text string) (plain string, changed bool) {
+func unescape(text, written string) (plain string, changed bool) {
 	if !strings.ContainsAny(text, `\{<^`) {
 		return text, false
 	}
 	out := make([]byte, 0, len(text))
 	for i := 0; i < len(text); {
-		c, size := escapeAt(text[i:])
+		c, size := escapeAt(text[i:], written)
 		if size == 0 {
 			c, size = text[i], 1
 		} else {
@@ -48,10 +52,10 @@ func unescape(text string) (plain string, changed bool) {
 }
 
 // escapedOffset gives the place in the text as written of byte off of the unescaped one.
-func escapedOffset(text string, off int) int {
+func escapedOffset(text, written string, off int) int {
 	i := 0
 	for ; off > 0 && i < len(text); off-- {
-		_, size := escapeAt(text[i:])
+		_, size := escapeAt(text[i:], written)
 		i += max(size, 1)
 	}
 	return i

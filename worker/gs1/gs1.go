@@ -59,6 +59,10 @@ type Options struct {
 	// Escapes converts written control characters: \x1D, {GS}, <GS> and ^ (and the same for RS and EOT). Only for sources
 	// that declare the style: in another source these are legal characters of a serial.
 	Escapes bool
+	// Written narrows Escapes to one of these ways of writing a separator; empty means all of them.
+	Written string
+	// Keyboard is the host layout that the device was calibrated to.
+	Keyboard Keyboard
 	// Now is the day for the century rule of two-digit years; zero means the machine's clock.
 	Now time.Time
 }
@@ -105,9 +109,9 @@ func parse(text string, opt *Options) (Result, Reason, int) {
 		return Result{}, ReasonLength, maxText
 	}
 	if opt.Escapes {
-		if plain, changed := unescape(text); changed {
+		if plain, changed := unescape(text, opt.Written); changed {
 			r, reason, off := parseForm(plain, opt)
-			return r, reason, escapedOffset(text, off)
+			return r, reason, escapedOffset(text, opt.Written, off)
 		}
 	}
 	return parseForm(text, opt)
@@ -115,6 +119,9 @@ func parse(text string, opt *Options) (Result, Reason, int) {
 
 // parseForm tells the forms apart by their first bytes; no form is tried after another one failed.
 func parseForm(text string, opt *Options) (Result, Reason, int) {
+	if opt.Keyboard != KeyboardNone {
+		return parseCalibrated(text, opt)
+	}
 	if strings.HasPrefix(text, "]d2") {
 		return parseElements(text, 3, len(text), opt.Now)
 	}

@@ -25,16 +25,19 @@ var (
 	undoBelgian = buildUndo(belgianKeys)
 )
 
-func buildUndo(keys string) (undo undoMap) {
+func buildUndo(keys string) undoMap { return buildUndoFrom(usKeys, keys) }
+
+// buildUndoFrom takes the characters that a layout changes, pair by pair.
+func buildUndoFrom(sent, keys string) (undo undoMap) {
 	undo[separator] = separator
 	for c := range undo {
-		if classes[c]&classText != 0 && strings.IndexByte(usKeys, byte(c)) < 0 {
+		if (classes[c]&classText != 0 || c == ']') && strings.IndexByte(sent, byte(c)) < 0 {
 			undo[c] = byte(c)
 		}
 	}
 	i := 0
 	for _, arrived := range keys {
-		undo[arrived] = usKeys[i]
+		undo[arrived] = sent[i]
 		i++
 	}
 	return undo
