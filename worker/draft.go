@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"decom/nmvs"
 	"decom/queue"
 	"decom/worker/ledger"
 	"decom/worker/packstate"
@@ -85,6 +86,11 @@ func (l *loop) draft(work context.Context, ks []scan.PackID, states ledger.State
 	d.room = l.capacity(len(l.items) + len(due))
 	if alone == len(l.items)+len(due) && d.room.packs > 0 {
 		d.room = room{singles: d.room.singles + 1} // the slot of a bulk that nothing would fill
+	}
+	if d.room.packs == 0 && !l.onlyBulk() { // the bulk they were fetched for is not worth it: they go single
+		if want := min(d.room.singles, len(l.items)+len(due)) - l.lanes.tokens; want > 0 {
+			l.lanes.tokens += l.deps.Limiter.TryTake(nmvs.Single.String(), want)
+		}
 	}
 	d.room.singles = min(d.room.singles, l.lanes.tokens)
 	r := rules{now: time.Now(), skew: l.cfg.Skew, undoFor: undoWindow, probeHold: l.cfg.THoldSingle}

@@ -73,6 +73,9 @@ func TestAnUndoAfterAProbeCitesTheChangeItself(t *testing.T) {
 		undo := w.scan("d1", "S1", scan.UndoSupply)
 		w.settle(time.Hour)
 		w.want(undo, "done")
+		w.fold()
+		x, _ := w.story()
+		t.Log(x)
 	})
 }
 
@@ -111,5 +114,28 @@ func TestAParkAfterLossNamesTheAttempt(t *testing.T) {
 			}
 		}
 		t.Error("no park of the attempt")
+	})
+}
+
+// TestAScanThatNoBulkIsWorthGoesSingle: a fetch asked for a bulk, brought one scan, and no
+// token of the single service. It takes one, or it would go back to the stream each time.
+func TestAScanThatNoBulkIsWorthGoesSingle(t *testing.T) {
+	line(t, func(w *world) {
+		w.cfg.Mode, w.cfg.UseMixed, w.cfg.Parallel = ModeAuto, true, 1
+		p := w.start("w0", 0)
+		w.during(time.Second)
+		p.drain()
+		p.acc.draining.Store(false)
+		l := newLoop(p.acc)
+		l.book = ledger.NewBook()
+		l.lanes.backlog, l.lanes.asked = 5000, 8
+		l.items = []item{{Delivery: settled{}, e: said1("d1", "e1", scan.Supply, noon), p: w.packOf("S1")}}
+		d, err := l.draft(context.Background(), l.keys(nil), ledger.States{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(d.rec.Open) != 1 || len(d.back) != 0 {
+			t.Errorf("%d opened, %d sent back", len(d.rec.Open), len(d.back))
+		}
 	})
 }
