@@ -57,6 +57,10 @@ var places = map[string]struct {
 		[]string{"decom/worker/scan"},
 		"what a sender gave becomes an event by one rule, whichever door it came through",
 	},
+	"decom/queue/doors/files": {
+		[]string{"decom/queue", "decom/queue/doors", "decom/worker/scan"},
+		"a door publishes; what reads a data carrier is handed in",
+	},
 	"decom/queue/doors/http": {
 		[]string{"decom/queue", "decom/queue/doors", "decom/ratelimit", "decom/worker/scan"},
 		"a door publishes and reads outcomes; it paces its devices with the one limiter and reads no data carrier itself",
@@ -91,7 +95,7 @@ var places = map[string]struct {
 		"it has no code but tests of real processes: what it drives is built and started, not imported",
 	},
 	"decom/cmd/decom": {
-		[]string{"decom/bench", "decom/queue/doors/consolidated", "decom/worker", "decom/queue", "decom/queue/doors", "decom/queue/doors/http", "decom/nmvs", "decom/nmvs/sim", "decom/ratelimit", "decom/worker/packstate", "decom/worker/ledger", "decom/worker/scan"},
+		[]string{"decom/bench", "decom/queue/doors/consolidated", "decom/worker", "decom/queue", "decom/queue/doors", "decom/queue/doors/files", "decom/queue/doors/http", "decom/nmvs", "decom/nmvs/sim", "decom/ratelimit", "decom/worker/packstate", "decom/worker/ledger", "decom/worker/scan"},
 		"the command wires; whatever reads a data carrier goes through worker, so that a dry run reads as the line does",
 	},
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"decom/queue/doors/consolidated"
+	"decom/queue/doors/files"
 	"decom/worker"
 	"decom/worker/scan"
 )
@@ -53,7 +54,7 @@ scanned is missing and not released. Count a container before you receive it.`,
 // samplePacks reads the scans. One that cannot be read ends it before anything is noted:
 // a count with a hole would call a pack missing.
 func (a *app) samplePacks(name string) ([]scan.Pack, error) {
-	d := defaults{site: "s", device: "d", clock: lineClock{now: time.Now}}
+	d := files.Defaults{Site: "s", Device: "d", Clock: files.Clock{Now: time.Now}, Import: readImport}
 	in, closeInput, err := a.openInput(name, publishFlags{}, &d)
 	if err != nil {
 		return nil, err
@@ -61,23 +62,23 @@ func (a *app) samplePacks(name string) ([]scan.Pack, error) {
 	defer closeInput()
 	var packs []scan.Pack
 	for {
-		e, err := in.next()
+		e, err := in.Next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read the scans: %w", err)
 		}
-		if e.empty() {
+		if e.Empty {
 			continue
 		}
-		ev, err := d.complete(e)
+		ev, err := d.Complete(e)
 		if err != nil {
-			return nil, fmt.Errorf(a.text("ligne %d : %w ; rien n'est noté", "line %d: %w; nothing is noted"), e.line, err)
+			return nil, fmt.Errorf(a.text("ligne %d : %w ; rien n'est noté", "line %d: %w; nothing is noted"), e.Line, err)
 		}
-		r, rejection := worker.Read(ev.decoded, time.Now())
+		r, rejection := worker.Read(ev.Decoded, time.Now())
 		if rejection != nil {
-			return nil, fmt.Errorf(a.text("ligne %d : %s ; rien n'est noté", "line %d: %s; nothing is noted"), e.line,
+			return nil, fmt.Errorf(a.text("ligne %d : %s ; rien n'est noté", "line %d: %s; nothing is noted"), e.Line,
 				a.lang.of(scan.Message(scan.Supply, scan.Rejected, rejection.Reason)))
 		}
 		packs = append(packs, r.Pack)

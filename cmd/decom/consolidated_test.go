@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"decom/queue/doors"
 	"decom/queue/queuetest"
 )
 
@@ -35,7 +36,7 @@ func deliveryCSV() string {
 }
 
 func carrierOf(serial string) string {
-	return string(encode("]d20103400930000007" + "21" + serial + "\x1d17281100" + "10LOT42"))
+	return string(doors.Encode("]d20103400930000007" + "21" + serial + "\x1d17281100" + "10LOT42"))
 }
 
 func TestConsolidatedCodesFromFileToSheet(t *testing.T) {

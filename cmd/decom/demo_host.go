@@ -13,6 +13,7 @@ import (
 	"decom/nmvs"
 	"decom/nmvs/sim"
 	"decom/queue"
+	"decom/queue/doors"
 	"decom/worker/scan"
 )
 
@@ -133,7 +134,7 @@ const (
 // yaml is the configuration of the worker: that of a hospital but for the waits.
 func (h *demoHost) yaml(ids []sim.Identity, redisURL string) string {
 	var b strings.Builder
-	q := func(s string) string { return string(encode(s)) } // JSON texts are YAML texts
+	q := func(s string) string { return string(doors.Encode(s)) } // JSON texts are YAML texts
 	fmt.Fprintf(&b, "# Written by decom demo. The waits are cut to seconds: not for a hospital.\n")
 	fmt.Fprintf(&b, "dir: worker\nnats:\n  url: %s\nredis:\n  url: %s\n", h.conn.URL(), q(redisURL))
 	fmt.Fprintf(&b, "nmvs:\n  version: %d\n  endpoints:\n", demoVersion)

@@ -19,8 +19,8 @@ import (
 	"decom/worker/scan"
 )
 
-// doors are the doors of one process, opened and not yet served.
-type doors struct {
+// entrances are the doors of one process, opened and not yet served.
+type entrances struct {
 	list []openDoor
 }
 
@@ -32,8 +32,8 @@ type openDoor struct {
 
 // openDoors opens what the configuration names. store may be nil: then nobody is told
 // where a pack stands.
-func openDoors(c *loaded, conn *queue.Conn, store *packstate.Store, met *doorMetrics, log *slog.Logger) (*doors, error) {
-	d := &doors{}
+func openDoors(c *loaded, conn *queue.Conn, store *packstate.Store, met *doorMetrics, log *slog.Logger) (*entrances, error) {
+	d := &entrances{}
 	if c.Doors.HTTP.Listen != "" {
 		if err := d.openHTTP(c, conn, store, met, log); err != nil {
 			return nil, fmt.Errorf("doors.http: %w", err)
@@ -42,7 +42,7 @@ func openDoors(c *loaded, conn *queue.Conn, store *packstate.Store, met *doorMet
 	return d, nil
 }
 
-func (d *doors) openHTTP(c *loaded, conn *queue.Conn, store *packstate.Store, met *doorMetrics, log *slog.Logger) error {
+func (d *entrances) openHTTP(c *loaded, conn *queue.Conn, store *packstate.Store, met *doorMetrics, log *slog.Logger) error {
 	cfg, err := c.httpDoorConfig()
 	if err != nil {
 		return err
@@ -63,11 +63,11 @@ func (d *doors) openHTTP(c *loaded, conn *queue.Conn, store *packstate.Store, me
 	return nil
 }
 
-func (d *doors) add(name string, run func(context.Context) error) {
+func (d *entrances) add(name string, run func(context.Context) error) {
 	d.list = append(d.list, openDoor{name, run})
 }
 
-func (d *doors) names() []string {
+func (d *entrances) names() []string {
 	names := make([]string, len(d.list))
 	for i, o := range d.list {
 		names[i] = o.name
@@ -76,7 +76,7 @@ func (d *doors) names() []string {
 }
 
 // run serves every door until ctx ends. A door that fails ends no other one.
-func (d *doors) run(ctx context.Context) error {
+func (d *entrances) run(ctx context.Context) error {
 	errs := make([]error, len(d.list))
 	var wg sync.WaitGroup
 	for i, o := range d.list {
@@ -91,7 +91,7 @@ func (d *doors) run(ctx context.Context) error {
 }
 
 // openDoors opens the doors of decom run, with its own store and metrics.
-func (p *process) openDoors() (*doors, error) {
+func (p *process) openDoors() (*entrances, error) {
 	met := newDoorMetrics()
 	p.met.registry.MustRegister(met.scans)
 	d, err := openDoors(p.cfg, p.conn, p.store, met, p.log)
@@ -102,7 +102,7 @@ func (p *process) openDoors() (*doors, error) {
 }
 
 // serveDoors serves them until ctx ends; a door that fails is told, and the worker goes on.
-func (p *process) serveDoors(ctx context.Context, d *doors) {
+func (p *process) serveDoors(ctx context.Context, d *entrances) {
 	if err := d.run(ctx); err != nil {
 		p.log.Error("a door has closed", "err", err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"decom/queue/doors/files"
 	"decom/worker"
 	"decom/worker/scan"
 )
@@ -92,7 +93,7 @@ func (a *app) publish(ctx context.Context, f publishFlags, args []string) error 
 		return err
 	}
 	defer closeQueue()
-	if d.clock.live { // reading may wait for a device
+	if d.Clock.Live { // reading may wait for a device
 		pipe := newPipeInput(ctx, in)
 		defer pipe.close()
 		in = pipe
@@ -102,8 +103,8 @@ func (a *app) publish(ctx context.Context, f publishFlags, args []string) error 
 }
 
 // defaults checks the flags.
-func (f *publishFlags) defaults() (defaults, error) {
-	d := defaults{site: f.site, device: f.device, op: f.op, entry: f.entry}
+func (f *publishFlags) defaults() (files.Defaults, error) {
+	d := files.Defaults{Site: f.site, Device: f.device, Op: f.op, Entry: f.entry, Import: readImport}
 	for _, it := range []struct{ flag, value string }{{"--site", f.site}, {"--device", f.device}} {
 		switch {
 		case it.value == "" && f.dryRun:
@@ -125,7 +126,7 @@ func (f *publishFlags) defaults() (defaults, error) {
 		if err != nil || at.After(time.Now()) {
 			return d, usagef("--at %s: wants a past time as 2026-11-22T10:15:30Z", f.at)
 		}
-		d.clock.base = at
+		d.Clock.Base = at
 	}
 	return d, nil
 }
@@ -139,7 +140,7 @@ func opList() string {
 }
 
 // openInput opens FILE ("-" is standard input) and settles the lines' clock.
-func (a *app) openInput(name string, f publishFlags, d *defaults) (input, func(), error) {
+func (a *app) openInput(name string, f publishFlags, d *files.Defaults) (files.Input, func(), error) {
 	r, closeInput := a.stdin, func() {}
 	if name != "-" {
 		file, err := os.Open(name)
@@ -150,19 +151,19 @@ func (a *app) openInput(name string, f publishFlags, d *defaults) (input, func()
 	}
 	file, _ := r.(*os.File)
 	var err error
-	if d.clock, err = newLineClock(d.clock.base, file); err != nil {
+	if d.Clock, err = files.NewClock(d.Clock.Base, file); err != nil {
 		closeInput()
 		return nil, nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	if f.csv || strings.HasSuffix(strings.ToLower(name), ".csv") {
-		c, err := newCSVReader(r)
+		c, err := files.NewCSV(r, files.CSVOptions{})
 		if err != nil {
 			closeInput()
 			return nil, nil, err
 		}
 		return c, closeInput, nil
 	}
-	return newLineReader(r), closeInput, nil
+	return files.NewLines(r), closeInput, nil
 }
 
 // dryLine is what --dry-run --json prints for a line (contract.md section 1).
@@ -181,11 +182,11 @@ type dryLine struct {
 
 // publishDry tells how each line reads. A rejected line is an answer, not a
 // failure: the exit code stays 0.
-func (a *app) publishDry(in input, d *defaults, asJSON bool) error {
+func (a *app) publishDry(in files.Input, d *files.Defaults, asJSON bool) error {
 	enc := json.NewEncoder(a.stdout)
 	enc.SetEscapeHTML(false)
 	for {
-		e, err := in.next()
+		e, err := in.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -205,22 +206,22 @@ func (a *app) publishDry(in input, d *defaults, asJSON bool) error {
 }
 
 // dryRead reads one line as the worker will.
-func dryRead(e entry, d *defaults, now time.Time) dryLine {
-	ev, err := d.complete(e)
+func dryRead(e files.Entry, d *files.Defaults, now time.Time) dryLine {
+	ev, err := d.Complete(e)
 	if m, ok := errors.AsType[*scan.Malformed](err); ok {
-		return rejectedLine(e.line, ev.decoded.Op, &worker.Rejection{Reason: scan.MalformedScan}, m.Error())
+		return rejectedLine(e.Line, ev.Decoded.Op, &worker.Rejection{Reason: scan.MalformedScan}, m.Error())
 	}
 	if err != nil {
-		return rejectedLine(e.line, ev.decoded.Op, &worker.Rejection{Reason: scan.MalformedScan}, err.Error())
+		return rejectedLine(e.Line, ev.Decoded.Op, &worker.Rejection{Reason: scan.MalformedScan}, err.Error())
 	}
-	r, rejection := worker.Read(ev.decoded, now)
-	if rejection != nil && importForm(e.text) {
-		_, rejection = worker.ReadImport(e.text, now) // its reason is the one that helps
+	r, rejection := worker.Read(ev.Decoded, now)
+	if rejection != nil && files.ImportForm(e.Text) {
+		_, rejection = worker.ReadImport(e.Text, now) // its reason is the one that helps
 	}
 	if rejection != nil {
-		return rejectedLine(e.line, ev.decoded.Op, rejection, "")
+		return rejectedLine(e.Line, ev.Decoded.Op, rejection, "")
 	}
-	return dryLine{Line: e.line, OK: true, Pack: &r.Pack, Repaired: new(r.Repaired)}
+	return dryLine{Line: e.Line, OK: true, Pack: &r.Pack, Repaired: new(r.Repaired)}
 }
 
 func rejectedLine(line int, op scan.Op, r *worker.Rejection, detail string) dryLine {

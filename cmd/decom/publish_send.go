@@ -9,6 +9,7 @@ import (
 	"io"
 	"time"
 
+	"decom/queue/doors/files"
 	"decom/worker/scan"
 )
 
@@ -24,7 +25,7 @@ const (
 
 // sendFunc stores events in order and returns after the stream's
 // acknowledgements, one an event; seq 0 = not known to be stored, see the error.
-type sendFunc func(context.Context, []event) ([]ack, error)
+type sendFunc func(context.Context, []files.Event) ([]ack, error)
 
 // ack is the stream's acknowledgement.
 type ack struct {
@@ -55,29 +56,29 @@ type sentLine struct {
 // does not stop the others; a queue that does not answer does, because every
 // further line would wait as long. When ctx ends, the lines that were read are
 // stored; waiting for a pipe then ends without an error, a file's rest is one.
-func (p *publisher) run(ctx context.Context, in input, d *defaults) error {
+func (p *publisher) run(ctx context.Context, in files.Input, d *files.Defaults) error {
 	defer p.sum()
 	var batch []pending
 	for {
-		if ctx.Err() != nil && in.ready() {
+		if ctx.Err() != nil && in.Ready() {
 			return cmp.Or(p.flush(ctx, batch), fmt.Errorf("%w; the rest of the input was not read", context.Cause(ctx)))
 		}
-		e, err := in.next()
+		e, err := in.Next()
 		if err != nil {
 			if ferr := p.flush(ctx, batch); ferr != nil || !errors.Is(err, io.EOF) {
 				return cmp.Or(ferr, fmt.Errorf("read the input: %w", err))
 			}
 			break
 		}
-		if e.empty() {
+		if e.Empty {
 			continue
 		}
-		ev, err := d.complete(e)
+		ev, err := d.Complete(e)
 		if err == nil {
-			err = checkSource(ev)
+			err = ev.CheckSource()
 		}
 		batch = append(batch, pending{ev, err})
-		if len(batch) >= sendBatch || !in.ready() {
+		if len(batch) >= sendBatch || !in.Ready() {
 			if err := p.flush(ctx, batch); err != nil {
 				return err
 			}
@@ -90,32 +91,18 @@ func (p *publisher) run(ctx context.Context, in input, d *defaults) error {
 	return nil
 }
 
-// empty says that the line holds nothing: it is no scan.
-func (e *entry) empty() bool {
-	return e.fault == nil && len(e.object) == 1 && string(e.object["scan"]) == `""`
-}
-
-func checkSource(ev event) error {
-	for _, token := range []string{ev.site, ev.device} {
-		if !scan.ValidToken(token) {
-			return fmt.Errorf("site and device must be 1 to 64 of A-Z a-z 0-9 _ -, not %q", token)
-		}
-	}
-	return nil
-}
-
 // pending is a line that waits for its batch: an event, or why it is none.
 type pending struct {
-	event
+	files.Event
 	fault error
 }
 
 // flush publishes a batch and reports its lines in order. Its error ends the run.
 func (p *publisher) flush(ctx context.Context, batch []pending) error {
-	var events []event
+	var events []files.Event
 	for _, l := range batch {
 		if l.fault == nil {
-			events = append(events, l.event)
+			events = append(events, l.Event)
 		}
 	}
 	// What was read is stored, also when a signal came: only its time is bounded.
@@ -128,7 +115,7 @@ func (p *publisher) flush(ctx context.Context, batch []pending) error {
 	}
 	lost := 0 // first line that should be stored and is not
 	for _, l := range batch {
-		out := sentLine{Line: l.line, ID: l.id}
+		out := sentLine{Line: l.Line, ID: l.ID}
 		switch {
 		case l.fault != nil:
 			out.ID, out.Error = "", l.fault.Error()
@@ -136,7 +123,7 @@ func (p *publisher) flush(ctx context.Context, batch []pending) error {
 			out.OK, out.Seq, out.Duplicate = true, acks[0].seq, acks[0].duplicate
 		default:
 			out.Error = fmt.Sprint(cmp.Or(err, errors.New("the stream did not acknowledge it")))
-			lost = cmp.Or(lost, l.line)
+			lost = cmp.Or(lost, l.Line)
 		}
 		if l.fault == nil && len(acks) > 0 {
 			acks = acks[1:]

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"decom/queue/doors"
+	"decom/queue/doors/files"
 	"decom/worker/scan"
 )
 
@@ -43,9 +45,9 @@ func TestDryRunTellsHowEachKindOfLineReads(t *testing.T) {
 	ok := `"ok":true,"pack":` + packJSON + `,"repaired":false}`
 	no := func(reason string, offset int) string {
 		m := scan.Message(scan.Supply, scan.Rejected, scan.Reason(reason))
-		return fmt.Sprintf(`"ok":false,"result":"rejected","reason":%q,"offset":%d,"message":%s}`, reason, offset, encode(m))
+		return fmt.Sprintf(`"ok":false,"result":"rejected","reason":%q,"offset":%d,"message":%s}`, reason, offset, doors.Encode(m))
 	}
-	quoted := string(encode(packText))
+	quoted := string(doors.Encode(packText))
 	for _, tc := range []struct{ name, line, want string }{
 		{"raw", packText, ok},
 		{"raw with CR", packText + "\r", ok},
@@ -148,12 +150,12 @@ func TestCSVIsReadWhateverExcelMadeOfIt(t *testing.T) {
 
 // fakeQueue takes events and acknowledges as it is told.
 type fakeQueue struct {
-	events []event
+	events []files.Event
 	fail   map[int]error // by number of the event, from 0
 	calls  int
 }
 
-func (q *fakeQueue) send(_ context.Context, events []event) (acks []ack, err error) {
+func (q *fakeQueue) send(_ context.Context, events []files.Event) (acks []ack, err error) {
 	q.calls++
 	for _, ev := range events {
 		a := ack{seq: uint64(len(q.events)) + 1}
@@ -188,9 +190,9 @@ func publishTo(t *testing.T, q *fakeQueue, f publishFlags, stdin io.Reader, name
 	return o.String(), e.String(), err
 }
 
-func ids(events []event) (all []string) {
+func ids(events []files.Event) (all []string) {
 	for _, ev := range events {
-		all = append(all, ev.id+"@"+scan.Time(ev.decoded.At))
+		all = append(all, ev.ID+"@"+scan.Time(ev.Decoded.At))
 	}
 	return all
 }
@@ -214,14 +216,14 @@ func TestPublishingAFileAgainGivesTheSameIdsAndTimes(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for i, ev := range first.events {
-		at := ev.decoded.At
-		if at.After(written) || at.Before(written.Add(-time.Second)) || i > 0 && !at.After(first.events[i-1].decoded.At) {
-			t.Errorf("line %d is at %s, the file of %s", ev.line, at, written)
+		at := ev.Decoded.At
+		if at.After(written) || at.Before(written.Add(-time.Second)) || i > 0 && !at.After(first.events[i-1].Decoded.At) {
+			t.Errorf("line %d is at %s, the file of %s", ev.Line, at, written)
 		}
-		if seen[ev.id] {
-			t.Errorf("id %s twice", ev.id)
+		if seen[ev.ID] {
+			t.Errorf("id %s twice", ev.ID)
 		}
-		seen[ev.id] = true
+		seen[ev.ID] = true
 	}
 	// decom publish < FILE is the same file.
 	f, err := os.Open(name)
@@ -247,8 +249,8 @@ func TestPublishingAFileAgainGivesTheSameIdsAndTimes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, ev := range renamed.events {
-		if seen[ev.id] {
-			t.Errorf("id %s of line %d is that of another scan", ev.id, ev.line)
+		if seen[ev.ID] {
+			t.Errorf("id %s of line %d is that of another scan", ev.ID, ev.Line)
 		}
 	}
 }
@@ -274,8 +276,8 @@ func TestLinesOfAPipeAndUndosCountAsNow(t *testing.T) {
 		}
 	}
 	for _, ev := range append(pipe.events, undo.events...) {
-		if ev.decoded.At.Before(before) {
-			t.Errorf("%s line %d is at %s, want now", ev.decoded.Op, ev.line, ev.decoded.At)
+		if ev.Decoded.At.Before(before) {
+			t.Errorf("%s line %d is at %s, want now", ev.Decoded.Op, ev.Line, ev.Decoded.At)
 		}
 	}
 	unique := ids(append(pipe.events, undo.events...))
@@ -297,22 +299,22 @@ func TestWhatALineSaysWinsOverTheFlags(t *testing.T) {
 	if _, _, err := publishTo(t, &q, f, strings.NewReader(line+"\n"+cloud+"\n"), "-"); err != nil {
 		t.Fatal(err)
 	}
-	e := q.events[0].decoded
+	e := q.events[0].Decoded
 	if e.ID != "x1" || e.Op != scan.Destroy || e.Entry != scan.Manual || e.Ref != "BL-1" || e.Scan != "abc<&>" || scan.Time(e.At) != "2026-01-02T03:04:05.000Z" {
 		t.Errorf("line: %+v", e)
 	}
-	if e = q.events[1].decoded; e.ID != "ce1" || e.Op != scan.Export || !e.Timed() {
+	if e = q.events[1].Decoded; e.ID != "ce1" || e.Op != scan.Export || !e.Timed() {
 		t.Errorf("CloudEvent: %+v", e)
 	}
 	f.csv = true
 	if _, _, err := publishTo(t, &table, f, strings.NewReader(csv), "-"); err != nil {
 		t.Fatal(err)
 	}
-	e = table.events[0].decoded
-	if table.events[0].site != "sud" || table.events[0].device != "d2" || e.Op != scan.Lock || e.Ref != "R" || e.ATD == nil || !*e.ATD {
+	e = table.events[0].Decoded
+	if table.events[0].Site != "sud" || table.events[0].Device != "d2" || e.Op != scan.Lock || e.Ref != "R" || e.ATD == nil || !*e.ATD {
 		t.Errorf("CSV: %+v", table.events[0])
 	}
-	if e = table.events[1].decoded; table.events[1].site != "nord" || e.Op != scan.Export || e.ATD != nil {
+	if e = table.events[1].Decoded; table.events[1].Site != "nord" || e.Op != scan.Export || e.ATD != nil {
 		t.Errorf("CSV defaults: %+v", table.events[1])
 	}
 }
@@ -345,7 +347,7 @@ func TestALineThatFailsDoesNotStopTheOthers(t *testing.T) {
 func TestAPipeIsNotWaitedForToFillABatch(t *testing.T) {
 	r, w := io.Pipe()
 	stored := make(chan int, 10)
-	send := func(_ context.Context, events []event) ([]ack, error) {
+	send := func(_ context.Context, events []files.Event) ([]ack, error) {
 		acks := make([]ack, len(events))
 		for i := range acks {
 			acks[i].seq = 1
@@ -356,8 +358,8 @@ func TestAPipeIsNotWaitedForToFillABatch(t *testing.T) {
 	var out syncBuffer
 	p := publisher{app: &app{stdout: &out, stderr: &out}, send: send}
 	done := make(chan error)
-	d := &defaults{site: "s", device: "d", clock: lineClock{now: time.Now}}
-	go func() { done <- p.run(context.Background(), newLineReader(r), d) }()
+	d := &files.Defaults{Site: "s", Device: "d", Clock: files.Clock{Now: time.Now}}
+	go func() { done <- p.run(context.Background(), files.NewLines(r), d) }()
 	for range 3 {
 		if _, err := io.WriteString(w, packText+"\n"); err != nil {
 			t.Fatal(err)
@@ -406,7 +408,7 @@ func TestASignalEndsTheWaitForAPipeAndStoresWhatWasRead(t *testing.T) {
 func TestASignalInAFileLeavesItsRestAndSaysSo(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	q := &fakeQueue{}
-	send := func(ctx context.Context, events []event) ([]ack, error) {
+	send := func(ctx context.Context, events []files.Event) ([]ack, error) {
 		cancel(stopped{os.Interrupt}) // while the first batch is out
 		if ctx.Err() != nil {
 			t.Error("the batch in hand is given up")
@@ -415,8 +417,8 @@ func TestASignalInAFileLeavesItsRestAndSaysSo(t *testing.T) {
 	}
 	var out syncBuffer
 	p := publisher{app: &app{stdout: &out, stderr: &out, lang: english}, send: send}
-	d := &defaults{site: "s", device: "d", clock: lineClock{now: time.Now}}
-	err := p.run(ctx, newLineReader(strings.NewReader(strings.Repeat(packText+"\n", 3*sendBatch))), d)
+	d := &files.Defaults{Site: "s", Device: "d", Clock: files.Clock{Now: time.Now}}
+	err := p.run(ctx, files.NewLines(strings.NewReader(strings.Repeat(packText+"\n", 3*sendBatch))), d)
 	if err == nil || !strings.Contains(err.Error(), "rest of the input was not read") || len(q.events) != sendBatch || !strings.Contains(out.String(), fmt.Sprintf("%d stored", sendBatch)) {
 		t.Errorf("%v; %d events; %s", err, len(q.events), &out)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"decom/nmvs"
 	"decom/nmvs/sim"
+	"decom/queue/doors"
 )
 
 // simFlags are the flags of decom sim.
@@ -253,7 +254,7 @@ func (a *app) printSimConfig(f simFlags, cfg sim.Config, urls map[nmvs.Service]s
 // simYAML is the part of a configuration that makes decom use this simulator.
 func simYAML(f simFlags, cfg sim.Config, urls map[nmvs.Service]string, dir string) string {
 	var b strings.Builder
-	path := func(name string) string { return string(encode(filepath.Join(dir, name))) } // JSON texts are YAML texts
+	path := func(name string) string { return string(doors.Encode(filepath.Join(dir, name))) } // JSON texts are YAML texts
 	fmt.Fprintf(&b, "nmvs:\n  version: %d\n  endpoints:\n", cfg.Version)
 	for _, svc := range nmvs.Services() {
 		fmt.Fprintf(&b, "    %s: %s\n", svc, urls[svc])

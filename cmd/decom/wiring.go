@@ -9,6 +9,7 @@ import (
 
 	"decom/nmvs"
 	"decom/queue"
+	"decom/queue/doors/files"
 	"decom/ratelimit"
 	"decom/worker/packstate"
 )
@@ -154,10 +155,10 @@ func (a *app) openSender(ctx context.Context, c *loaded) (sendFunc, func(), erro
 			return nil, nil, err
 		}
 	}
-	send := func(ctx context.Context, events []event) ([]ack, error) {
+	send := func(ctx context.Context, events []files.Event) ([]ack, error) {
 		scans := make([]queue.Scan, len(events))
 		for i, ev := range events {
-			scans[i] = queue.Scan{Site: ev.site, Device: ev.device, ID: ev.id, Body: ev.body}
+			scans[i] = queue.Scan{Site: ev.Site, Device: ev.Device, ID: ev.ID, Body: ev.Body}
 		}
 		stored, err := conn.PublishScans(ctx, scans)
 		acks := make([]ack, len(stored))

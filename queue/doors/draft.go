@@ -72,10 +72,20 @@ func judge(body []byte) *scan.Malformed {
 	return nil
 }
 
-// scanText is the text of the data carrier, or "".
-func (d *Draft) scanText() (text string) {
-	_ = json.Unmarshal(d.inner["scan"], &text) // a wrong type is told by Decode
+// TextOf is a text field, or "" where there is none.
+func (d *Draft) TextOf(name string) (text string) {
+	_ = json.Unmarshal(d.inner[name], &text) // a wrong type is told by Decode
 	return text
+}
+
+// Fields is the event's fields as JSON, in a fixed order.
+func (d *Draft) Fields() []byte { return Encode(d.inner) }
+
+// ReplaceScan puts a pack in the place of the text of a data carrier.
+func (d *Draft) ReplaceScan(pack json.RawMessage) {
+	drop(d.inner, "scan")
+	d.inner["pack"] = pack
+	d.whole = false
 }
 
 // Has says whether the sender gave the field. Reading is as the worker's: a name's case

@@ -20,7 +20,7 @@ func FromLine(line []byte) (d Draft, raw string, fault *scan.Malformed) {
 		if d, fault = FromJSON(line); fault != nil {
 			return d, "", fault
 		}
-		return d, d.scanText(), nil
+		return d, d.TextOf("scan"), nil
 	}
 	text := UTF8(line)
 	return FromText(text), text, nil
