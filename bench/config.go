@@ -68,7 +68,8 @@ type Config struct {
 	Seed uint64 `json:"seed"`
 	// NoFsync lets nats-server sync every 2 minutes instead of after each write.
 	NoFsync bool `json:"no_fsync"`
-	// Patience is how long no outcome may come before what is missing counts as lost; default 60 s.
+	// Patience is how long no outcome may come before what is missing counts as lost; default 90 s: the
+	// worker rests for a minute after "too fast".
 	Patience time.Duration `json:"patience"`
 
 	// Exe is the decom program that plays every part; required.
@@ -123,13 +124,18 @@ func (c Config) WithDefaults() Config {
 	set(&c.Processes, 1)
 	set(&c.Rounds, 1)
 	set(&c.Poll, time.Millisecond)
-	set(&c.Patience, 60*time.Second)
+	set(&c.Patience, 90*time.Second)
 	c.defaultLoad()
 	if c.Profile == Quota {
 		set(&c.Told, 4*c.Quota)
 	}
 	return c
 }
+
+// cutHolds shorten what a doubt waits for, from hours to seconds: the attempts that an
+// outage or a kill cost must be settled before a round ends. Not for a hospital.
+var cutHolds = []string{"protocol.t_hold_single=5s", "protocol.t_hold_bulk=5s", "protocol.t_grace=2s", "protocol.settle=e4",
+	"protocol.t_http_single=10s", "protocol.t_http_bulk=10s"} // never changed
 
 // defaultLoad settles packs, rate and duration, of which two give the third.
 func (c *Config) defaultLoad() {
@@ -142,13 +148,16 @@ func (c *Config) defaultLoad() {
 		set(&c.Packs, 20_000)
 		return
 	case Outage:
+		if len(c.Set) == 0 || c.Set[0] != cutHolds[0] { // filling in twice changes nothing
+			c.Set = append(slices.Clone(cutHolds), c.Set...)
+		}
 		set(&c.Packs, 20_000)
 		set(&c.Duration, 20*time.Second)
 		c.Rate = float64(c.Packs) / c.Duration.Seconds()
 		return
 	case Quota:
 		share = 1.5
-		set(&c.Duration, 180*time.Second)
+		set(&c.Duration, 360*time.Second)
 	}
 	set(&c.Duration, 30*time.Second)
 	if c.Rate == 0 && c.Packs > 0 {

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -203,5 +204,43 @@ func TestReportIsOneFileInBothLanguages(t *testing.T) {
 				t.Errorf("the page asks for something else: %s", remote)
 			}
 		}
+	}
+}
+
+func TestFillingInDefaultsTwiceChangesNothing(t *testing.T) {
+	for _, name := range Profiles() {
+		once := Config{Profile: name, Set: []string{"log.level=info"}}.WithDefaults()
+		if twice := once.WithDefaults(); !reflect.DeepEqual(once, twice) {
+			t.Errorf("%s: %+v, then %+v", name, once, twice)
+		}
+	}
+}
+
+func TestTuneStaysBelowTheQuotaAndSaysWhatLimits(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		r           Remote
+		mode, limit string
+		batch       int
+	}{
+		{"single is enough", Remote{Latency: 300 * time.Millisecond, Quota: 10, BulkQuota: 6, Target: 5}, "single", "target", 1},
+		{"single is not, and there is nothing else", Remote{Latency: 300 * time.Millisecond, Quota: 5, Target: 50}, "single", "quota", 1},
+		{"both", Remote{Latency: 300 * time.Millisecond, Quota: 5, BulkQuota: 6, Target: 40}, "auto", "target", 500},
+		{"bulks alone, full", Remote{Latency: 300 * time.Millisecond, BulkQuota: 6, Target: 500}, "mixed", "quota", 1000},
+		{"the machine", Remote{Quota: 10_000, Target: 9000}, "single", "cpu", 1},
+	} {
+		got, err := tt.r.Tune(KnownCosts())
+		if err != nil || got.Mode != tt.mode || got.Limit != tt.limit || got.Limits.Batch != tt.batch {
+			t.Errorf("%s: %+v, %v", tt.name, got, err)
+		}
+		if tt.r.Quota > 0 && got.Limits.Single >= tt.r.Quota {
+			t.Errorf("%s: limits.single %v is not below the quota", tt.name, got.Limits.Single)
+		}
+		if got.Rate > tt.r.Target {
+			t.Errorf("%s: more is promised than asked for", tt.name)
+		}
+	}
+	if _, err := (Remote{}).Tune(KnownCosts()); err == nil {
+		t.Error("a proposal for nothing")
 	}
 }

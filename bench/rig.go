@@ -58,6 +58,9 @@ func newRig(ctx context.Context, c *Config, dir string) (r *rig, err error) {
 	if err := errors.Join(r.startNATS(), r.startRedis()); err != nil {
 		return r, err
 	}
+	if len(c.Set) > 0 && c.Set[0] == cutHolds[0] {
+		r.notes = append(r.notes, "holds_cut")
+	}
 	start, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	if r.conn, err = queue.Connect(start, queue.Config{URL: r.natsURL, Name: "bench"}); err != nil {
@@ -83,7 +86,9 @@ func (c *Config) settings(factor float64) sim.Settings {
 	s := sim.Settings{AutoStock: sim.AutoStock{On: true}, LedgerLimit: -1,
 		Latency: sim.Latency{Fixed: sim.Duration(c.Latency), Jitter: sim.Duration(c.Jitter)}}
 	if c.Quota > 0 {
-		s.Limit.Calls = max(1, int(c.Quota*factor))
+		if s.Limit.Calls = int(c.Quota * factor); float64(s.Limit.Calls) != c.Quota*factor { // no whole number a second
+			s.Limit.Calls, s.Limit.Window = max(1, int(c.Quota*factor*10)), sim.Duration(10*time.Second)
+		}
 	}
 	if c.BulkQuota > 0 {
 		s.Limit.Bulks = max(1, int(c.BulkQuota*factor))

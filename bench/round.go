@@ -166,7 +166,7 @@ func (m *measure) wait(ctx context.Context) error {
 		if have == m.cfg.Packs && sent == m.cfg.Packs {
 			return nil
 		}
-		if quiet > m.cfg.Patience && (sent == m.cfg.Packs || m.cfg.Profile != Outage) {
+		if quiet > m.cfg.Patience && sent == m.cfg.Packs && end.IsZero() {
 			return nil
 		}
 		if !end.IsZero() && time.Now().After(end) {

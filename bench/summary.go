@@ -47,6 +47,9 @@ func noteText(note string) scan.Text {
 	switch note {
 	case "redis_embedded":
 		return scan.Text{FR: "Sans redis-server : magasin intégré du worker.", EN: "No redis-server: the worker's embedded store."}
+	case "holds_cut":
+		return scan.Text{FR: "t_hold ramené à 5 s et settle: e4, pour qu'un doute se règle dans le tour. Pas pour un hôpital.",
+			EN: "t_hold cut to 5 s and settle: e4, so that a doubt is settled within the round. Not for a hospital."}
 	case "nats_yours":
 		return scan.Text{FR: "NATS fourni par --config.", EN: "NATS given by --config."}
 	case "redis_yours":

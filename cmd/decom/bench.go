@@ -38,7 +38,7 @@ func newBenchCommand(a *app) *cobra.Command {
 		Short: a.text("Mesurer, comparer, dimensionner", "Measure, compare, size"),
 		RunE:  groupArgs,
 	}
-	c.AddCommand(newBenchRunCommand(a), newBenchCompareCommand(a), newBenchPlanCommand(a), newBenchChildCommand(a))
+	c.AddCommand(newBenchRunCommand(a), newBenchCompareCommand(a), newBenchPlanCommand(a), newBenchTuneCommand(a), newBenchChildCommand(a))
 	return c
 }
 

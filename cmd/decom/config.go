@@ -186,6 +186,9 @@ type LimitsConfig struct {
 	// Bulks is how many bulks may be on their way, submitted and without result. Default 1:
 	// NMVS may refuse a second one while the first is processed.
 	Bulks int `yaml:"bulks"`
+	// Linger is how long a fetch of scans waits to fill, up to 1 s. Default 20 ms: longer
+	// makes fuller bulks of a trickle, shorter a faster answer.
+	Linger time.Duration `yaml:"linger"`
 }
 
 // HTTPConfig is the process's own web server.
@@ -253,6 +256,9 @@ func (a *Account) setDefaults() {
 	}
 	if a.Limits.Bulks == 0 {
 		a.Limits.Bulks = 1
+	}
+	if a.Limits.Linger == 0 {
+		a.Limits.Linger = 20 * time.Millisecond
 	}
 }
 

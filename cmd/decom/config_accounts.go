@@ -91,6 +91,9 @@ func (k *checker) account(prefix string, a *Account) {
 	if a.Limits.Bulks < 1 || a.Limits.Bulks > 64 {
 		k.bad(prefix+"limits.bulks", "%d: must be 1 to 64", a.Limits.Bulks)
 	}
+	if a.Limits.Linger < 0 || a.Limits.Linger > time.Second {
+		k.bad(prefix+"limits.linger", "%v: must be 0s to 1s", a.Limits.Linger)
+	}
 	if a.Limits.Batch < 1 || a.Limits.Batch > 1000 {
 		k.bad(prefix+"limits.batch", "%d: must be 1 to 1000, the most that one ledger record holds", a.Limits.Batch)
 	}

@@ -110,7 +110,7 @@ func (p *process) workerConfig(a *Account) worker.Config {
 		Rates: rates,
 		TSend: s.TSend, THTTPSingle: s.THTTPSingle, THTTPBulk: s.THTTPBulk,
 		TGrace: s.TGrace, THoldSingle: s.THoldSingle, THoldBulk: s.THoldBulk, TResult: s.TResult,
-		BulkInFlight: a.Limits.Bulks, PollFirst: s.TPoll, Skew: s.Skew,
+		BulkInFlight: a.Limits.Bulks, Linger: a.Limits.Linger, PollFirst: s.TPoll, Skew: s.Skew,
 	}
 }
 
