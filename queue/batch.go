@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"strconv"
 
 	"github.com/nats-io/nats.go"
@@ -22,6 +21,10 @@ const (
 
 	batchMin = 8    // fewer are as fast one by one
 	batchMax = 1000 // the server's limit
+
+	// batchIDLen keeps batches of one stream that are open at once apart: 60 random bits. The
+	// server looks through the header several times a message.
+	batchIDLen = 12
 )
 
 // publishMany stores msgs in order, in atomic batches where that works.
@@ -47,23 +50,34 @@ func (c *Conn) publishMany(ctx context.Context, stream string, msgs []*nats.Msg)
 // publishBatch stores msgs as one atomic batch. false: it was refused, or its answer is
 // lost; msgs then have to be published one by one, which finds out: their ids say
 // whether they are there already.
-func (c *Conn) publishBatch(ctx context.Context, msgs []*nats.Msg) ([]Ack, bool) {
+func (c *Conn) publishBatch(ctx context.Context, msgs []*nats.Msg) (acks []Ack, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.AnswerWait)
 	defer cancel()
-	id := rand.Text()
+	id := rand.Text()[:batchIDLen]
+	numbers := make([]string, len(msgs)) // one block for all header values
+	defer func() {
+		for i := 0; !ok && i < len(msgs); i++ { // as they were, to go one by one
+			delete(msgs[i].Header, headerBatchID)
+			delete(msgs[i].Header, headerBatchSeq)
+			delete(msgs[i].Header, headerBatchCommit)
+		}
+	}()
+	ids := []string{id}
 	for i, m := range msgs {
-		batched := &nats.Msg{Subject: m.Subject, Data: m.Data, Header: nats.Header{}}
-		maps.Copy(batched.Header, m.Header)
-		batched.Header[headerBatchID] = []string{id}
-		batched.Header[headerBatchSeq] = []string{strconv.Itoa(i + 1)}
+		if m.Header == nil {
+			m.Header = nats.Header{}
+		}
+		numbers[i] = strconv.Itoa(i + 1)
+		m.Header[headerBatchID] = ids
+		m.Header[headerBatchSeq] = numbers[i : i+1 : i+1]
 		if i < len(msgs)-1 {
-			if err := c.nc.PublishMsg(batched); err != nil {
+			if err := c.nc.PublishMsg(m); err != nil {
 				return nil, false
 			}
 			continue
 		}
-		batched.Header[headerBatchCommit] = []string{"1"}
-		answer, err := c.nc.RequestMsgWithContext(ctx, batched)
+		m.Header[headerBatchCommit] = []string{"1"}
+		answer, err := c.nc.RequestMsgWithContext(ctx, m)
 		if err != nil {
 			return nil, false
 		}
@@ -71,7 +85,7 @@ func (c *Conn) publishBatch(ctx context.Context, msgs []*nats.Msg) ([]Ack, bool)
 		if err != nil {
 			return nil, false
 		}
-		acks := make([]Ack, len(msgs))
+		acks = make([]Ack, len(msgs))
 		for j := range acks {
 			acks[j].Seq = last - uint64(len(msgs)-1-j)
 		}

@@ -91,11 +91,19 @@ func (c *Conn) PublishOutcome(ctx context.Context, site, device, eventID, ledger
 // all, or ctx ends; in order unless an answer is lost and one has to be repeated. Publishing again is harmless within the stream's
 // window of one hour; beyond it the outbox reads back what is there.
 func (c *Conn) PublishOutcomes(ctx context.Context, outcomes []Outcome) (acks []Ack, err error) {
-	msgs := make([]*nats.Msg, len(outcomes))
-	for i, o := range outcomes {
-		msgs[i] = &nats.Msg{Subject: outcomePrefix + o.Site + "." + o.Device, Data: o.Body, Header: nats.Header{
-			headerMsgID: {o.EventID}, headerLedger: {o.Ledger},
+	msgs, block, values := make([]*nats.Msg, len(outcomes)), make([]nats.Msg, len(outcomes)), make([]string, 0, 2*len(outcomes))
+	subject := ""
+	for i := range outcomes {
+		o := &outcomes[i]
+		if i == 0 || o.Site != outcomes[i-1].Site || o.Device != outcomes[i-1].Device { // few devices have many
+			subject = outcomePrefix + o.Site + "." + o.Device
+		}
+		values = append(values, o.EventID, o.Ledger)
+		n := len(values)
+		block[i] = nats.Msg{Subject: subject, Data: o.Body, Header: nats.Header{
+			headerMsgID: values[n-2 : n-1 : n-1], headerLedger: values[n-1 : n : n],
 		}}
+		msgs[i] = &block[i]
 	}
 	return c.publishMany(ctx, StreamOutcomes, msgs)
 }
