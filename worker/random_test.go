@@ -93,6 +93,7 @@ type chaos struct {
 	saved    packstatetest.Copy    // guarded by mu
 	sleepers map[chan struct{}]bool
 	lost     bool // the ledger lost its tail; guarded by mu
+	frost    frost
 
 	strangers int
 	stash     []event // scanned, not published yet
@@ -153,9 +154,10 @@ func (c *chaos) run() {
 	w.reg.forgot.Store(c.stores == "redis") // Redis may lose its memory between a sender's look and its write
 	w.broker.Random(c.seed, 0.01, brokerFaults...)
 	w.reg.mu.Lock()
-	w.reg.chance, w.reg.bulkFate, w.reg.atDoor = c.fate, c.fateOfBulk, func(p *process) { c.pause(p.name+" door", 0.04) }
+	w.reg.chance, w.reg.bulkFate, w.reg.atDoor = c.fate, c.fateOfBulk, c.door
 	w.reg.mu.Unlock()
 	w.onCall(func(p *process, call string) packstatetest.Fault {
+		c.frost.wait(p)
 		switch {
 		case c.odds(p.name+call, 0.01):
 			return packstatetest.Before
@@ -270,6 +272,7 @@ func (c *chaos) restart(i int) {
 
 // step may end or stop the process that comes to it, or have a store lose something.
 func (c *chaos) step(p *process, step string) {
+	c.frost.wait(p)
 	c.w.note("%s %s", p.name, step)
 	c.mu.Lock()
 	kind := ""
@@ -297,8 +300,11 @@ func (c *chaos) step(p *process, step string) {
 		c.mu.Unlock()
 	case "ledger":
 		c.loseTail()
+	case "power":
+		p.kill()
+		c.loseTail()
 	default:
-		c.pause(p.name+" step", 0.015)
+		c.stopAt(p, step)
 	}
 }
 
@@ -327,6 +333,11 @@ func (c *chaos) pause(who string, p float64) {
 	case 1, 2:
 		d, until = 2*time.Hour, true
 	}
+	c.sleep(who, d, until)
+}
+
+// sleep lasts d, or until somebody verifies or the faults end.
+func (c *chaos) sleep(who string, d time.Duration, until bool) {
 	c.w.note("%s stops for %v, or until the next verify: %v", who, d, until)
 	s := make(chan struct{}, 1)
 	c.mu.Lock()
@@ -461,7 +472,7 @@ func (c *chaos) storeFault() {
 	case "redis":
 		c.soon([]string{"redis saved", "redis older", "redis empty"}[c.pick("act", 3)])
 	case "ledger":
-		c.soon("ledger")
+		c.soon([]string{"ledger", "power"}[c.pick("act", 2)])
 	}
 }
 
