@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/token"
@@ -187,8 +188,12 @@ func (c *loaded) applyEnviron(environ []string) (problems []problem) {
 // setLeaf sets one key from a layer above the file.
 func (c *loaded) setLeaf(l leaf, value, origin string) []problem {
 	c.src.origin[l.path] = origin
-	if err := l.set(value); err != nil {
-		if l.secret() {
+	err := l.set(value)
+	if !utf8.ValidString(value) { // an accent from a terminal or editor of another age: NMVS would get another password
+		err = errNotUTF8
+	}
+	if err != nil {
+		if l.secret() && err != errNotUTF8 {
 			err = errors.New("cannot be set")
 		}
 		return []problem{{key: l.path, why: fmt.Sprintf("%v (from %s)", err, origin)}}
@@ -261,11 +266,17 @@ func readSecret(name string) (string, error) {
 	}
 	text := strings.TrimSuffix(string(b), "\n")
 	text = strings.TrimSuffix(text, "\r")
-	if text == "" {
+	switch {
+	case text == "":
 		return "", fmt.Errorf("%s is empty", name)
+	case !utf8.ValidString(text):
+		return "", fmt.Errorf("%s %w", name, errNotUTF8)
 	}
 	return text, nil
 }
+
+// errNotUTF8: text in another encoding cannot reach NMVS as it was meant.
+var errNotUTF8 = errors.New("is not UTF-8 text: save it as UTF-8")
 
 // urlPassword finds user:password@ and token@ in URLs, also several in one text. A
 // password with a space makes no URL, but must not be shown for that.

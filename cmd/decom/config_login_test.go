@@ -65,6 +65,7 @@ func TestCheckSaysWhatIsWrongWithALogin(t *testing.T) {
 	dir, pki := loginDir(t)
 	write(t, dir, "wrong", "nope\n")
 	write(t, dir, "empty", "\n")
+	write(t, dir, "latin1", "p\xe4ssw\xf6rd-2026\n") // as an editor of Windows saves it: NMVS would get another password
 	soon, err := pki.Issue("soon", "robot01", time.Now().Add(48*time.Hour))
 	if err != nil {
 		t.Fatal(err)
@@ -88,6 +89,8 @@ func TestCheckSaysWhatIsWrongWithALogin(t *testing.T) {
 		{"password missing", []string{"accounts.0.password_file="}, []string{"accounts.0.password_file: is missing"}},
 		{"password too short", []string{"accounts.0.password=short", "accounts.0.password_file="}, []string{"accounts.0.password: ", "8 to 60"}},
 		{"password empty", []string{"accounts.0.password_file=empty"}, []string{"empty is empty"}},
+		{"password in Latin-1", []string{"accounts.0.password_file=latin1"}, []string{"latin1 is not UTF-8 text: save it as UTF-8"}},
+		{"password in Latin-1, from the terminal", []string{"accounts.0.password=p\xe4ssw\xf6rd-2026", "accounts.0.password_file="}, []string{"accounts.0.password: is not UTF-8 text"}},
 		{"mode without endpoint", []string{"accounts.0.mode=bulk"}, []string{"accounts.0.mode: bulk needs nmvs.endpoints.bulk"}},
 		{"no endpoint", []string{"nmvs.endpoints.single="}, []string{"nmvs.endpoints.single: is missing"}},
 		{"several at once", []string{"accounts.0.user_id=", "accounts.0.client_login_id=", "nmvs.version=1"}, []string{"3 problems", "user_id: is missing", "client_login_id: is missing", "nmvs.version"}},
