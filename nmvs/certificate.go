@@ -45,9 +45,10 @@ func (c CertConfig) Validate() error {
 
 // CertError says in one sentence what is wrong with a client certificate.
 type CertError struct {
-	File string
-	Why  string
-	Err  error // cause, may be nil
+	File    string
+	Why     string
+	Err     error // cause, may be nil
+	Expired bool  // nothing else is wrong with it
 }
 
 func (e *CertError) Error() string { return fmt.Sprintf("client certificate %s: %s", e.File, e.Why) }
@@ -67,13 +68,18 @@ type Certificate struct {
 }
 
 // LoadCertificate reads the certificate. It fails, with a *[CertError], if there
-// is none to begin with; an expired one is an error too.
+// is none to begin with. An expired one is none to present, which [Certificate.Current]
+// says at each connection; but its files will be replaced, and are looked at again.
 func LoadCertificate(cfg CertConfig) (*Certificate, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	c := &Certificate{cfg: cfg}
-	if _, err := c.Current(); err != nil {
+	_, err := c.Current()
+	if e, ok := errors.AsType[*CertError](err); ok && e.Expired {
+		return c, nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -95,7 +101,7 @@ func (c *Certificate) Current() (*tls.Certificate, error) {
 		}
 	}
 	if end := c.cert.Leaf.NotAfter; time.Now().After(end) {
-		return nil, &CertError{File: c.file(), Why: "it expired on " + end.UTC().Format("2006-01-02 15:04 MST")}
+		return nil, &CertError{File: c.file(), Why: "it expired on " + end.UTC().Format("2006-01-02 15:04 MST"), Expired: true}
 	}
 	return c.cert, nil
 }

@@ -43,7 +43,6 @@ func TestCertificatesLoadFromBothForms(t *testing.T) {
 func TestABadCertificateSaysWhyInOneSentence(t *testing.T) {
 	ca := newAuthority(t)
 	good, other := ca.issue(x509.ExtKeyUsageClientAuth, time.Hour), ca.issue(x509.ExtKeyUsageClientAuth, time.Hour)
-	expired := ca.issue(x509.ExtKeyUsageClientAuth, -time.Hour)
 	dir := t.TempDir()
 	write := func(name string, b []byte) string {
 		p := filepath.Join(dir, name)
@@ -64,8 +63,6 @@ func TestABadCertificateSaysWhyInOneSentence(t *testing.T) {
 		"not a PKCS#12":        {CertConfig{PKCS12: write("x.p12", []byte("hello"))}, "it is not a PKCS#12 file"},
 		"key of another":       {mixed.files(t), "the key does not match the certificate"},
 		"key of another, p12":  {CertConfig{PKCS12: write("m.p12", mixed.p12(t, pkcs12.Modern, nil, "p")), Passphrase: "p"}, "the key does not match the certificate"},
-		"expired":              {expired.files(t), "it expired on "},
-		"expired, p12":         {CertConfig{PKCS12: write("e.p12", expired.p12(t, pkcs12.Modern, nil, "p")), Passphrase: "p"}, "it expired on "},
 		"not PEM":              {CertConfig{CertFile: write("c.pem", []byte("x")), KeyFile: good.files(t).KeyFile}, "it holds no PEM certificate"},
 		"key not PEM":          {CertConfig{CertFile: good.files(t).CertFile, KeyFile: write("k.pem", []byte("x"))}, "its key file holds no PEM key"},
 		"a directory":          {CertConfig{PKCS12: dir}, "it cannot be read"},
@@ -81,6 +78,27 @@ func TestABadCertificateSaysWhyInOneSentence(t *testing.T) {
 		if _, err := LoadCertificate(cfg); err == nil {
 			t.Errorf("%+v is accepted", cfg)
 		}
+	}
+}
+
+// TestAnExpiredCertificateIsNotPresentedAndItsSuccessorIs: loading it is no error, because its
+// account waits for the file to change and no other account may wait with it.
+func TestAnExpiredCertificateIsNotPresentedAndItsSuccessorIs(t *testing.T) {
+	ca := newAuthority(t)
+	expired, good := ca.issue(x509.ExtKeyUsageClientAuth, -time.Hour), ca.issue(x509.ExtKeyUsageClientAuth, time.Hour)
+	cfg := expired.files(t)
+	c, err := LoadCertificate(cfg)
+	check(t, err)
+	cur, err := c.Current()
+	if e, ok := errors.AsType[*CertError](err); cur != nil || !ok || !e.Expired || !strings.HasPrefix(e.Why, "it expired on ") {
+		t.Errorf("Current gives %v, %v", cur, err)
+	}
+	if !c.Expiry().Equal(expired.cert.NotAfter) {
+		t.Errorf("it ended at %v", c.Expiry())
+	}
+	good.writePEM(t, cfg)
+	if _, err := c.Current(); err != nil {
+		t.Errorf("its successor: %v", err)
 	}
 }
 

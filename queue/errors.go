@@ -36,6 +36,8 @@ var (
 	ErrNotFound = errors.New("no such record")
 	// ErrGap: the ledger ends before a record that was there, or shows records out of order.
 	ErrGap = errors.New("the ledger misses records")
+	// ErrFull: the ledger takes no record: its disk, or a limit of its stream, is full. A person must make room.
+	ErrFull = errors.New("the ledger takes no record, its disk or a limit of its stream is full")
 	// ErrSettled: the delivery was settled before. A caller's mistake.
 	ErrSettled = errors.New("already settled")
 	// ErrClosed: the connection was closed by Close.

@@ -152,7 +152,7 @@ func (a *appending) try(ctx context.Context) (_ ledger.Head, known bool, _ error
 				return head, known, rerr
 			}
 			a.doubt = false
-			return ledger.Head{}, false, fmt.Errorf("the ledger takes no record, its disk or a limit of its stream is full: %w", err)
+			return ledger.Head{}, false, fmt.Errorf("%w: %w", ErrFull, err)
 		}
 		return ledger.Head{}, false, err
 	}

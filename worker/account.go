@@ -44,6 +44,7 @@ type Account struct {
 	live     atomic.Pointer[Live]        // as configured now
 
 	recent recent // what the loop wrote lately
+	pulse  pulse
 
 	troubles troubles // any goroutine
 
@@ -102,6 +103,8 @@ func (a *Account) Run(ctx context.Context) error {
 	})
 	defer stop()
 
+	a.pulse.run(true)
+	defer a.pulse.run(false)
 	l := newLoop(a)
 	var wg sync.WaitGroup
 	fetching, endFetch := context.WithCancel(ctx)
@@ -140,6 +143,7 @@ func (l *loop) awaitSenders() {
 // final. It says so now and then.
 func (a *Account) patiently(work context.Context, what string, f func(context.Context) error, final ...error) error {
 	for wait := 50 * time.Millisecond; ; wait = min(wait*2, 5*time.Second) {
+		a.pulse.beat()
 		ctx, cancel := context.WithTimeout(work, storeTimeout)
 		err := f(ctx)
 		cancel()

@@ -112,6 +112,7 @@ const resumePoll = 2 * time.Second
 func (l *loop) waitResume(ctx, work context.Context) error {
 	l.sendBack(work)
 	for {
+		l.pulse.beat()
 		l.gather(ctx, work, time.Now().Add(resumePoll))
 		l.sendBack(work)
 		if ctx.Err() != nil && l.inflight == 0 && !l.fetching {

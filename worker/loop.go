@@ -123,8 +123,9 @@ func (l *loop) run(ctx, work context.Context) error {
 			continue
 		}
 		now := time.Now()
+		l.pulse.beat()
 		l.pace(now)
-		wake := earlier(l.resolve(work, now), l.nextPace(now))
+		wake := earlier(earlier(l.resolve(work, now), l.nextPace(now)), now.Add(beatEvery))
 		if ctx.Err() == nil && !l.paused {
 			l.watch(ctx)
 			l.askForScans()

@@ -151,9 +151,9 @@ func (l *loop) commit(work context.Context, d *draft, states ledger.States) (sen
 	}
 	d.started = time.Now() // the T_SEND clock starts before the append
 	prev := l.head
-	slow := time.AfterFunc(appendPatience, func() { l.trouble("ledger", errSlowAppend) })
+	slow := l.beginAppend()
 	next, err := l.deps.Records.Append(work, prev, payload)
-	slow.Stop()
+	l.endAppend(slow)
 	if err != nil {
 		return false, err
 	}
@@ -178,12 +178,6 @@ func (l *loop) commit(work context.Context, d *draft, states ledger.States) (sen
 	}
 	return sendable, err
 }
-
-// appendPatience is how long an append may take in silence; it goes on for as long as it
-// takes.
-const appendPatience = 5 * time.Second
-
-var errSlowAppend = errors.New("a record is not stored yet: is the server's disk full?")
 
 // apply is S5. It waits for a Redis that does not answer; the packs stay unsent and
 // T_SEND passes.

@@ -170,6 +170,16 @@ func (k *checker) usable(prefix string, a *Account) error {
 		return err
 	}
 	current, err := cert.Current()
+	if e, ok := errors.AsType[*nmvs.CertError](err); ok && e.Expired {
+		// Its account sends nothing; the others of this file must not stand still for it.
+		k.warn("%scertificate: %v: nothing is sent for account %s until the file is replaced, no restart is needed", prefix, e, a.Name)
+		key := "certificate"
+		if a.Certificate == "" {
+			key = "certificate_file"
+		}
+		k.c.stopped = append(k.c.stopped, k.c.src.at(prefix+key, e.Error()))
+		return nil
+	}
 	if err != nil {
 		return err
 	}

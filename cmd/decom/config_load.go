@@ -28,6 +28,7 @@ type loaded struct {
 	Config
 	src      *source
 	warnings []string
+	stopped  []problem // stops one account and no process: config check tells it, a start warns
 }
 
 // loadConfig reads the four layers (defaults, file, environment, --set), joins

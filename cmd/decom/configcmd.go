@@ -50,6 +50,9 @@ func (a *app) configCheck() error {
 	if err != nil {
 		return err
 	}
+	if len(c.stopped) > 0 {
+		return exitWith(exitConfig, &configError{src: c.src, problems: c.stopped})
+	}
 	name := c.src.name
 	if name == "" {
 		name = a.lang.of(scan.Text{FR: "(sans fichier)", EN: "(no file)"})

@@ -170,6 +170,10 @@ func (d *doctor) worker(ctx context.Context) {
 			d.fail("worker.halt", acc.Account, tr("ARRÊTÉ : %s", "HALTED: %s", acc.HaltedWhy),
 				tr("comprendre, puis decom resume %s", "find out why, then decom resume %s", acc.Account))
 		}
+		if acc.LedgerWaits > 0 {
+			d.fail("worker.ledger", acc.Account, tr("un enregistrement attend depuis %.0f s d'être stocké", "a record has waited %.0f s to be stored", acc.LedgerWaits),
+				tr("faire de la place sur le disque de NATS, puis redémarrer nats-server s'il refuse encore", "make room on NATS's disk, then restart nats-server if it still refuses"))
+		}
 		if lines := acc.controlLines(english); len(lines) > 0 {
 			d.warn("worker.control", acc.Account, scan.Text{FR: strings.Join(acc.controlLines(french), " ; "), EN: strings.Join(lines, "; ")},
 				tr("voulu ? sinon decom resume %s", "is that meant? Else decom resume %s", acc.Account))

@@ -178,6 +178,10 @@ func (d *doctor) certificate(acc *Account) *nmvs.Certificate {
 		d.fail("nmvs.certificate", acc.Name, tr("%v", "%v", err), renew)
 		return nil
 	}
+	if _, err := cert.Current(); err != nil { // expired
+		d.fail("nmvs.certificate", acc.Name, tr("%v", "%v", err), renew)
+		return nil
+	}
 	d.expiry("nmvs.certificate", acc.Name, cert.Expiry(), renew)
 	return cert
 }

@@ -81,6 +81,11 @@ func (p *process) ready(w http.ResponseWriter, r *http.Request) {
 	if err := p.store.Ping(ctx); err != nil {
 		why = append(why, "Redis: "+err.Error())
 	}
+	for _, u := range p.units {
+		if wait := u.ledgerFull(); wait > 0 && p.conn.Up() {
+			why = append(why, fmt.Sprintf("the ledger of %s has taken no record for %s: is NATS's disk full?", u.cfg.Name, wait.Round(time.Second)))
+		}
+	}
 	if len(why) > 0 {
 		http.Error(w, strings.Join(why, "\n"), http.StatusServiceUnavailable)
 		return

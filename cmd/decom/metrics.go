@@ -28,6 +28,8 @@ type metrics struct {
 	wait     prometheus.Histogram
 	dedup    prometheus.Counter
 	unrouted prometheus.Gauge
+
+	reloadFailed, reloadedAt prometheus.Gauge
 }
 
 func newMetrics(p *process) *metrics {
@@ -49,10 +51,13 @@ func newMetrics(p *process) *metrics {
 		Help: "Time that an account's loop waited for the limiter before it took scans in.", Buckets: []float64{.001, .01, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60}})
 	m.dedup = prometheus.NewCounter(prometheus.CounterOpts{Name: "decom_dedup_hits_total", Help: "Scans of packs that were already so, by us."})
 	m.unrouted = prometheus.NewGauge(prometheus.GaugeOpts{Name: "decom_unrouted_scans", Help: "Scans of sites that no account names."})
+	m.reloadFailed = prometheus.NewGauge(prometheus.GaugeOpts{Name: "decom_config_reload_failed", Help: "1 while the configuration of the last SIGHUP is wrong and not in use."})
+	m.reloadedAt = prometheus.NewGauge(prometheus.GaugeOpts{Name: "decom_config_last_reload_success_timestamp_seconds", Help: "When the configuration in use was read."})
+	m.reloadedAt.Set(float64(p.began.Unix()))
 	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "decom_build_info", Help: "Always 1.",
 		ConstLabels: prometheus.Labels{"version": version(), "go_version": runtime.Version()}})
 	info.Set(1)
-	m.registry.MustRegister(m.duration, m.batch, m.wait, m.dedup, m.unrouted, info, &gauges{p: p},
+	m.registry.MustRegister(m.duration, m.batch, m.wait, m.dedup, m.unrouted, m.reloadFailed, m.reloadedAt, info, &gauges{p: p},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

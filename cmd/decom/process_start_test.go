@@ -64,10 +64,9 @@ func TestRunThatCannotStartSaysOneSentence(t *testing.T) {
 	rows := []row{
 		{"dead NATS", "DECOM_NATS_URL=nats://" + nats, exitDown, []string{"NATS is not available", nats}},
 		{"dead Redis", "DECOM_REDIS_URL=redis://" + redis, exitDown, []string{"redis is not available", redis}},
-		{"expired certificate", "DECOM_ACCOUNTS_0_CERTIFICATE=expired.p12", exitConfig, []string{"expired.p12", "it expired on"}},
 		{"wrong passphrase", "DECOM_ACCOUNTS_0_PASSPHRASE_FILE=wrong", exitConfig, []string{"the passphrase is wrong"}},
 	}
-	inTurns(t, 4, rows, func(r row) string { return r.name }, func(t *testing.T, r row) {
+	inTurns(t, 3, rows, func(r row) string { return r.name }, func(t *testing.T, r row) {
 		l := newLine(t, out, lineConfig{})
 		write(t, l.dir, "wrong", "not-the-passphrase\n")
 		l.supply(l.packs(1))

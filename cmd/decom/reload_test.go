@@ -23,22 +23,47 @@ func reloads(next func() (*loaded, error)) (*reloader, *bytes.Buffer) {
 	return &reloader{load: next, level: level, log: newLogger(&out, LogConfig{}, level), began: began}, &out
 }
 
-func TestReloadTakesTheLogLevelAndNamesWhatNeedsARestart(t *testing.T) {
+func TestReloadTakesWhatCanChangeAndNamesWhatNeedsARestart(t *testing.T) {
 	next := defaultConfig()
 	next.Accounts = []Account{{Name: "chu", Password: "other-hush", Limits: LimitsConfig{Single: "9/s"}}}
 	next.Log.Level, next.Protocol.TSend = "debug", time.Second
 	r, out := reloads(func() (*loaded, error) { return &loaded{Config: next}, nil })
+	list := r.began.Accounts
+	var taken []Account
+	r.limits = func(a *Account) error { taken = append(taken, *a); return nil }
 	r.reload()
 	if r.level.Level() != slog.LevelDebug {
 		t.Errorf("level %s, want debug", r.level.Level())
 	}
-	for _, want := range []string{"need a restart", "protocol.t_send", "accounts.0.limits.single", "accounts.0.password"} {
+	if len(taken) != 1 || taken[0].Limits.Single != "9/s" || taken[0].Password != "hush-hush" {
+		t.Errorf("taken over: %+v", taken)
+	}
+	if list[0].Limits.Single != "" {
+		t.Error("the list that the process was started with has changed under its readers")
+	}
+	for _, want := range []string{"need a restart", "protocol.t_send", "accounts.0.password", "a hold that has begun", "accounts.0.limits.single:  -> 9/s"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing in: %s", want, out)
 		}
 	}
-	if strings.Contains(out.String(), "log.level") || strings.Contains(out.String(), "hush") {
-		t.Errorf("wants no restart for the level, and shows no value: %s", out)
+	if strings.Contains(out.String(), "hush") {
+		t.Errorf("it shows a secret: %s", out)
+	}
+	out.Reset()
+	r.reload() // nothing new
+	if len(taken) != 1 || !strings.Contains(out.String(), `"changed":[]`) {
+		t.Errorf("the same once more: %d taken over, %s", len(taken), out)
+	}
+}
+
+func TestReloadTakesNoLimitsOfAnAccountThatMoved(t *testing.T) {
+	next := defaultConfig()
+	next.Accounts = []Account{{Name: "new", Limits: LimitsConfig{Single: "9/s"}}, {Name: "chu"}}
+	r, out := reloads(func() (*loaded, error) { return &loaded{Config: next}, nil })
+	r.limits = func(a *Account) error { t.Errorf("taken over: %+v", a); return nil }
+	r.reload()
+	if !strings.Contains(out.String(), "accounts.0.name") || !strings.Contains(out.String(), "accounts.0.limits.single") {
+		t.Errorf("%s", out)
 	}
 }
 

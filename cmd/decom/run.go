@@ -29,8 +29,10 @@ func newRunCommand(a *app) *cobra.Command {
 		Long: "Serves every account of the configuration until it is stopped.\n" +
 			"The first SIGTERM or SIGINT drains: nothing more is taken in, what was sent gets its answer recorded.\n" +
 			"A second one ends at once; that loses nothing, it only leaves more for the next start to find out.\n" +
-			"SIGHUP reads the configuration again: log.level changes at once, other changed keys are named and\n" +
-			"need a restart. Certificates and password files are read again when they change, without a signal.",
+			"SIGHUP reads the configuration again: log.level, and the accounts' mode and limits, change at once; other\n" +
+			"changed keys are named and need a restart, a wrong file changes nothing. Certificates and password files\n" +
+			"are read again when they change, without a signal. Under systemd it tells when it is ready, reloads and stops,\n" +
+			"and beats for the watchdog while every account's loop is alive.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.run(c.Context()) },
 	}
@@ -57,7 +59,8 @@ func (a *app) run(ctx context.Context) error {
 		return err
 	}
 	defer p.close()
-	r := reloader{load: func() (*loaded, error) { return a.loadConfig(needWorker) }, level: level, log: log, began: c.Config}
+	r := reloader{load: func() (*loaded, error) { return a.loadConfig(needWorker) }, level: level, log: log, began: c.Config,
+		limits: p.setLimits, before: p.tell.reloading, after: p.reloaded}
 	listening, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { r.run(listening, hups) })
@@ -85,6 +88,7 @@ type process struct {
 	met      *metrics
 	fleet    fleet
 	samples  sampler
+	tell     *notifier   // to the service manager
 	draining atomic.Bool // set once, by the first signal
 	unlock   func()
 }
@@ -92,7 +96,7 @@ type process struct {
 // startProcess connects to everything in the order in which the rest needs it. What
 // is down at start ends the program with exit code 75; later it is waited for.
 func startProcess(ctx context.Context, c *loaded, log *slog.Logger) (*process, error) {
-	p := &process{cfg: c, log: log, worker: workerName(), began: time.Now(), unlock: func() {}}
+	p := &process{cfg: c, log: log, worker: workerName(), began: time.Now(), tell: newNotifier(log), unlock: func() {}}
 	if err := p.connect(ctx); err != nil {
 		p.close()
 		return nil, err
@@ -230,7 +234,10 @@ func (p *process) serve(ctx context.Context) error {
 		return exitWith(exitConfig, err)
 	}
 	// Readiness goes off before anything else does.
-	defer context.AfterFunc(ctx, func() { p.draining.Store(true) })()
+	defer context.AfterFunc(ctx, func() {
+		p.draining.Store(true)
+		p.tell.stopping()
+	})()
 	// The helpers outlive the loops: their last records still need outcomes.
 	helpers, end := context.WithCancel(context.WithoutCancel(ctx))
 	var loops, rest sync.WaitGroup
@@ -248,6 +255,8 @@ func (p *process) serve(ctx context.Context) error {
 		rest.Go(func() { _ = u.publisher.Run(helpers) }) // ends with its context only
 		loops.Go(func() { errs <- p.keepRunning(ctx, u) })
 	}
+	rest.Go(func() { p.tell.watchdog(helpers, watchdogEvery(), p.stuck) })
+	p.tell.ready(fmt.Sprintf("%d account(s)", len(p.units)))
 	p.log.Info("decom is running", "worker", p.worker, "accounts", len(p.units), "http", web.addr, "debug", debug.addr)
 	loops.Wait()
 	close(errs)
@@ -273,6 +282,7 @@ func (p *process) keepRunning(ctx context.Context, u *unit) error {
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
+		u.live.failed(err)
 		p.log.Error("account loop failed, begins anew", "account", u.cfg.Name, "err", err)
 		select {
 		case <-time.After(loopPause):

@@ -1,6 +1,10 @@
 package main
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"time"
+)
 
 // watchControl has an account's loop look at its ledger as soon as a tool says that a person
 // wrote there. Without these messages it looks by itself, some seconds later.
@@ -16,4 +20,31 @@ func (p *process) watchControl(ctx context.Context) {
 		p.log.Warn("messages of operators' tools are not received: a pause counts some seconds later", "err", err)
 		<-ctx.Done()
 	}
+}
+
+// setLimits takes over an account's mode and limits from a configuration that was read again.
+func (p *process) setLimits(acc *Account) error {
+	live, err := acc.live()
+	if err != nil {
+		return err
+	}
+	for _, u := range p.units {
+		if u.cfg.Name == acc.Name {
+			return u.loop.SetLive(live)
+		}
+	}
+	return nil
+}
+
+// reloaded tells the end of a reload to metrics and the service manager.
+func (p *process) reloaded(err error, at time.Time) {
+	status := fmt.Sprintf("%d account(s)", len(p.units))
+	if err != nil {
+		p.met.reloadFailed.Set(1)
+		status += ", the changed configuration is wrong and not in use"
+	} else {
+		p.met.reloadFailed.Set(0)
+		p.met.reloadedAt.Set(float64(at.Unix()))
+	}
+	p.tell.ready(status)
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -63,9 +64,10 @@ type AccountStatus struct {
 	Rank          int                    `json:"rank"` // 0: this process serves the account
 	Certificate   string                 `json:"certificate_until,omitempty"`
 	Trouble       string                 `json:"trouble,omitempty"`
-	Paused        *ControlStatus         `json:"paused,omitempty"` // by a person: nothing new is sent
-	Tuned         *ControlStatus         `json:"tuned,omitempty"`  // by a person: other limits
-	Stores        string                 `json:"stores,omitempty"` // why figures of the stores are missing
+	LedgerWaits   float64                `json:"ledger_waiting_seconds,omitempty"` // a record cannot be stored: is NATS's disk full?
+	Paused        *ControlStatus         `json:"paused,omitempty"`                 // by a person: nothing new is sent
+	Tuned         *ControlStatus         `json:"tuned,omitempty"`                  // by a person: other limits
+	Stores        string                 `json:"stores,omitempty"`                 // why figures of the stores are missing
 
 	Password string        `json:"password_until,omitempty"` // once NMVS has said so
 	Alerts   []AlertStatus `json:"alerts,omitempty"`         // the newest of this process, oldest first
@@ -138,7 +140,14 @@ func (u *unit) fill(s *AccountStatus) {
 	if u.cert != nil {
 		s.certificateUntil = u.cert.Expiry()
 		s.Certificate = scan.Time(s.certificateUntil)
+		if time.Now().After(s.certificateUntil) {
+			s.Trouble = joinTrouble("certificate: it expired on "+s.Certificate+", nothing is sent for this account until its file is replaced", s.Trouble)
+		}
 	}
+	if still := u.loop.Stuck(stuckAfter); still > 0 {
+		s.Trouble = joinTrouble("account loop: it has not moved for "+still.Round(time.Second).String()+", restart this process", s.Trouble)
+	}
+	s.LedgerWaits = u.ledgerFull().Seconds()
 	for _, svc := range nmvs.Services() {
 		b := u.breaker.Status(svc)
 		st := ServiceStatus{Service: svc.String(), Breaker: string(b.State), Since: scan.Time(b.Since)}
@@ -156,38 +165,72 @@ func (u *unit) fill(s *AccountStatus) {
 	}
 }
 
-// statusOfStores reads what NATS and Redis know; it works without any worker running.
+func joinTrouble(first, then string) string {
+	if then == "" {
+		return first
+	}
+	return first + "; " + then
+}
+
+// sideBySide is how many accounts' figures are asked for at once.
+const sideBySide = 16
+
+// statusOfStores reads what NATS and Redis know; it works without any worker running. Both
+// are asked at once and each on its own time: one that is away must not look like the other.
 func statusOfStores(ctx context.Context, c *loaded, conn *queue.Conn, store *packstate.Store) Status {
-	s := Status{At: scan.Time(time.Now()), Source: "stores", Version: version(), NATS: "up", Redis: "up"}
-	if !conn.Up() {
+	s := Status{At: scan.Time(time.Now()), Source: "stores", Version: version(), NATS: "up", Redis: "up",
+		Accounts: make([]AccountStatus, len(c.Accounts))}
+	up := conn.Up()
+	if !up {
 		s.NATS = "down"
 	}
-	if err := store.Ping(ctx); err != nil {
-		s.Redis = err.Error()
+	var all sync.WaitGroup
+	all.Go(func() {
+		if err := store.Ping(ctx); err != nil {
+			s.Redis = err.Error()
+		}
+	})
+	if up {
+		all.Go(func() { s.Unrouted, _ = conn.Unrouted(ctx, c.queueAccounts()) })
 	}
-	s.Unrouted, _ = conn.Unrouted(ctx, c.queueAccounts())
+	slots := make(chan struct{}, sideBySide)
 	for i := range c.Accounts {
-		s.Accounts = append(s.Accounts, accountOfStores(ctx, &c.Accounts[i], conn, store))
+		all.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			s.Accounts[i] = accountOfStores(ctx, &c.Accounts[i], conn, store, up)
+		})
 	}
+	all.Wait()
 	return s
 }
 
-func accountOfStores(ctx context.Context, a *Account, conn *queue.Conn, store *packstate.Store) AccountStatus {
+var errNATSDown = errors.New("NATS is down")
+
+func accountOfStores(ctx context.Context, a *Account, conn *queue.Conn, store *packstate.Store, up bool) AccountStatus {
 	s := AccountStatus{Account: a.Name, Sites: a.Sites}
+	errNATS := errNATSDown
+	var both sync.WaitGroup
+	if up {
+		both.Go(func() {
+			pending, err1 := conn.Scans(a.Name).Pending(ctx)
+			s.Pending, s.Unacked = pending.Pending, pending.AckPending
+			if !pending.Oldest.IsZero() {
+				s.OldestSeconds = max(time.Since(pending.Oldest).Seconds(), 0)
+			}
+			var err2 error
+			s.Outcomes, err2 = conn.Outbox(a.Name).Pending(ctx)
+			errNATS = errors.Join(err1, err2)
+		})
+	}
 	counts, err1 := store.Counts(ctx, a.Name)
 	s.Open, s.InDoubt, s.Due, s.Parked = counts.Open, counts.Open, counts.Due, counts.Parked
 	note, halted, err2 := store.Halted(ctx, a.Name)
 	if s.Halted = halted; halted {
 		_, s.HaltedWhy = worker.HaltNote(note)
 	}
-	pending, err3 := conn.Scans(a.Name).Pending(ctx)
-	s.Pending, s.Unacked = pending.Pending, pending.AckPending
-	if !pending.Oldest.IsZero() {
-		s.OldestSeconds = max(time.Since(pending.Oldest).Seconds(), 0)
-	}
-	var err4 error
-	s.Outcomes, err4 = conn.Outbox(a.Name).Pending(ctx)
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	both.Wait()
+	if err := errors.Join(errNATS, err1, err2); err != nil {
 		s.Stores = strings.ReplaceAll(err.Error(), "\n", "; ")
 	}
 	return s
@@ -311,6 +354,10 @@ func (a *app) printStatus(s Status) error {
 		}
 		if c.Trouble != "" {
 			say("! %s attend : %s", "! %s waits: %s", c.Account, c.Trouble)
+		}
+		if c.LedgerWaits > 0 {
+			say("! %s : un enregistrement attend depuis %s d'être stocké ; le disque de NATS est-il plein ?", "! %s: a record has waited %s to be stored; is NATS's disk full?",
+				c.Account, (time.Duration(c.LedgerWaits) * time.Second).String())
 		}
 	}
 	return w.Flush()

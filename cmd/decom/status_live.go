@@ -1,12 +1,14 @@
 package main
 
 import (
+	"errors"
 	"regexp"
 	"strconv"
 	"sync"
 	"time"
 
 	"decom/nmvs"
+	"decom/queue"
 	"decom/worker"
 	"decom/worker/scan"
 )
@@ -24,6 +26,8 @@ type liveAccount struct {
 	pace    worker.Pace
 	trouble string
 	lastBad time.Time
+	full    time.Time     // when the ledger first refused a record, without one stored since; zero: it takes them
+	fullAt  time.Time     // when it last did
 	alerts  []AlertStatus // the newest, oldest first
 
 	passwordUntil time.Time // zero: NMVS has not said
@@ -54,6 +58,19 @@ func (l *liveAccount) halting(halted bool, why string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.halted, l.why = halted, why
+}
+
+// failed keeps why the account's loop ended before its time.
+func (l *liveAccount) failed(err error) {
+	l.troubled("account loop", err)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if errors.Is(err, queue.ErrFull) {
+		l.fullAt = time.Now()
+		if l.full.IsZero() {
+			l.full = l.fullAt
+		}
+	}
 }
 
 func (l *liveAccount) pacing(p worker.Pace) {
@@ -101,3 +118,19 @@ func (l *liveAccount) noticed(notices []nmvs.Notice) {
 
 // troubleFresh is how long a trouble is shown after it was last met.
 const troubleFresh = 15 * time.Second
+
+// ledgerFull returns for how long the account's ledger has taken no record, 0 while it does. A
+// full disk is silence, so that an append waits, or a refusal, so that the loop ends and
+// begins anew.
+func (u *unit) ledgerFull() time.Duration {
+	if wait := u.loop.LedgerWaits(); wait > 0 {
+		return wait
+	}
+	u.live.mu.Lock()
+	defer u.live.mu.Unlock()
+	if time.Since(u.live.fullAt) >= troubleFresh {
+		u.live.full = time.Time{}
+		return 0
+	}
+	return time.Since(u.live.full)
+}

@@ -204,6 +204,9 @@ func (v *topView) troubles(s *AccountStatus) (lines []string) {
 	for _, line := range s.controlLines(v.lang) {
 		lines = append(lines, "!   "+line)
 	}
+	if s.LedgerWaits > 0 {
+		lines = append(lines, v.text("!   un enregistrement attend depuis %.0f s : disque de NATS plein ?", "!   a record has waited %.0f s to be stored: is NATS's disk full?", s.LedgerWaits))
+	}
 	if s.Trouble != "" {
 		lines = append(lines, v.text("!   attend : %s", "!   waits: %s", s.Trouble))
 	}

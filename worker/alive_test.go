@@ -1,0 +1,60 @@
+package worker
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"decom/worker/scan"
+)
+
+// TestALoopThatStandsStillIsSeenAndOneThatWaitsIsNot: idle, paused, halted and busy loops move;
+// a step that never returns is seen.
+func TestALoopThatStandsStillIsSeenAndOneThatWaitsIsNot(t *testing.T) {
+	line(t, func(w *world) {
+		p := w.start("w1", 0)
+		fine := func(what string) {
+			t.Helper()
+			for range 60 {
+				w.during(10 * time.Second)
+				if still := p.acc.Stuck(45 * time.Second); still != 0 {
+					t.Fatalf("%s: it has stood still for %v", what, still)
+				}
+			}
+		}
+		fine("idle")
+		w.pause(0)
+		fine("paused")
+		w.goOn()
+		w.reg.setDown(true)
+		w.scan("d1", "S0", scan.Supply)
+		fine("NMVS down")
+		w.reg.setDown(false)
+		w.settle(time.Hour)
+		var release atomic.Bool
+		w.onStep(func(_ *process, step string) {
+			for step == "S4" && !release.Load() {
+				time.Sleep(time.Second)
+			}
+		})
+		w.scan("d1", "S1", scan.Supply)
+		w.during(40 * time.Second)
+		if still := p.acc.Stuck(45 * time.Second); still != 0 {
+			t.Errorf("after 40 s it counts as stuck: %v", still)
+		}
+		w.during(10 * time.Second)
+		if still := p.acc.Stuck(45 * time.Second); still < 45*time.Second {
+			t.Errorf("a loop that has not moved for 50 s stands still for %v", still)
+		}
+		release.Store(true)
+		w.during(time.Second)
+		if still := p.acc.Stuck(45 * time.Second); still != 0 {
+			t.Errorf("it moves again, and counts as stuck: %v", still)
+		}
+		p.drain()
+		w.during(time.Hour)
+		if p.acc.Stuck(45*time.Second) != 0 || p.acc.LedgerWaits() != 0 {
+			t.Error("a loop that has ended counts as stuck")
+		}
+	})
+}
