@@ -93,8 +93,8 @@ func line(t *testing.T, test func(w *world)) {
 		w.dev = w.broker.Conn()
 		// A short hold keeps the tests short; the registry's idle time and late copies stay below (A3).
 		w.cfg = Config{Account: acc, THoldSingle: 3 * time.Minute}
+		defer w.close() // also after a Fatal, or the bubble's panic hides what it said
 		test(w)
-		w.close()
 	})
 }
 
@@ -173,8 +173,12 @@ func (w *world) close() {
 	for _, p := range procs {
 		p.kill()
 	}
-	for _, p := range procs {
-		<-p.done
+	for i := 0; i < len(procs); i++ { // one that was about to start again has done so by now
+		procs[i].kill()
+		<-procs[i].done
+		w.mu.Lock()
+		procs = w.procs
+		w.mu.Unlock()
 	}
 	w.flying.Wait()
 }
