@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync"
 
 	"decom/worker/scan"
 )
@@ -184,7 +185,9 @@ func (c *Client) checkPacks(call *Call, op Operation) error {
 	case op.V2Only && c.cfg.Version > 2:
 		return callError("%s exists in interface V2 only", op.Code)
 	}
-	seen := make(map[string]struct{}, n)
+	names := nameSets.Get().(*nameSet)
+	defer names.release()
+	seen := names.ids
 	for i := range call.Packs {
 		p := &call.Packs[i]
 		pr, id := &call.Product, p.Serial
@@ -198,7 +201,7 @@ func (c *Client) checkPacks(call *Call, op Operation) error {
 			}
 		}
 		if i == 0 || call.Service == Mixed || !fits(p.Serial) {
-			if _, err := scan.NewPack(pr.Scheme, pr.Code, p.Serial, pr.Batch, pr.Expiry); err != nil {
+			if err := scan.CheckPack(pr.Scheme, pr.Code, p.Serial, pr.Batch, pr.Expiry); err != nil {
 				return fmt.Errorf("%w: pack %d: %w", ErrCall, i, err)
 			}
 		}
@@ -217,22 +220,43 @@ func (c *Client) checkPacks(call *Call, op Operation) error {
 		seen[id] = struct{}{}
 	}
 	if call.Service == Mixed {
-		return checkOncePerPack(call)
+		return checkOncePerPack(call, names.packs)
 	}
 	return nil
 }
 
+// nameSet finds what stands twice in a request. Its maps are pooled: a bulk of 500 fills
+// them three times on its way, and they would be the largest thing that rendering makes.
+type nameSet struct {
+	ids   map[string]struct{} // ClientTrxIds of a mixed bulk, serials of another
+	packs map[packName]struct{}
+}
+
+type packName struct {
+	scheme       scan.Scheme
+	code, serial string
+}
+
+var nameSets = sync.Pool{New: func() any {
+	return &nameSet{map[string]struct{}{}, map[packName]struct{}{}}
+}}
+
+// release gives the set back, empty; one that has grown large is left to the collector.
+func (n *nameSet) release() {
+	if len(n.ids) > 2*pooledPacks {
+		return
+	}
+	clear(n.ids)
+	clear(n.packs)
+	nameSets.Put(n)
+}
+
 // checkOncePerPack refuses a mixed bulk that names a pack twice: NMVS's order
 // of execution is unknown.
-func checkOncePerPack(call *Call) error {
-	type name struct {
-		scheme       scan.Scheme
-		code, serial string
-	}
-	seen := make(map[name]struct{}, len(call.Packs))
+func checkOncePerPack(call *Call, seen map[packName]struct{}) error {
 	for i := range call.Packs {
 		p := &call.Packs[i]
-		n := name{p.Product.Scheme, p.Product.Code, p.Serial}
+		n := packName{p.Product.Scheme, p.Product.Code, p.Serial}
 		if _, again := seen[n]; again {
 			return callError("pack %d stands twice in one request", i)
 		}

@@ -220,9 +220,9 @@ func CodeFor(op scan.Op, svc Service, manual bool, version int) (Operation, bool
 }
 
 func find(op scan.Op, svc Service, kind Kind, not string) (Operation, bool) {
-	for _, o := range operations {
-		if o.Op == op && o.Service == svc && o.Kind == kind && o.Code != not {
-			return o, true
+	for i := range operations { // asked for each pack of a bulk, several times: no copies
+		if o := &operations[i]; o.Op == op && o.Service == svc && o.Kind == kind && o.Code != not {
+			return *o, true
 		}
 	}
 	return Operation{}, false

@@ -33,21 +33,27 @@ type Pack struct {
 // or changed in case. It checks lengths and alphabets (nmvs-interface.md 1.4),
 // not check digits: a data carrier's own rules are gs1's work.
 func NewPack(scheme Scheme, code, serial, batch, expiry string) (Pack, error) {
-	p := Pack{scheme: scheme, code: code, serial: serial, batch: batch, expiry: expiry}
+	if err := CheckPack(scheme, code, serial, batch, expiry); err != nil {
+		return Pack{}, err
+	}
+	return Pack{scheme: scheme, code: code, serial: serial, batch: batch, expiry: expiry, id: idOf(scheme, code, serial)}, nil
+}
+
+// CheckPack says what NewPack has against these fields, for whoever needs no pack.
+func CheckPack(scheme Scheme, code, serial, batch, expiry string) error {
 	switch {
 	case scheme != GTIN && scheme != PPN:
-		return Pack{}, &Malformed{Field: "pack.scheme", Why: "must be GTIN or PPN"}
+		return &Malformed{Field: "pack.scheme", Why: "must be GTIN or PPN"}
 	case !digits(code) || scheme == GTIN && len(code) != 14 || len(code) < 12 || len(code) > 22:
-		return Pack{}, &Malformed{Field: "pack.code", Why: "must be 14 digits (GTIN), or 12 to 22 digits (PPN)"}
+		return &Malformed{Field: "pack.code", Why: "must be 14 digits (GTIN), or 12 to 22 digits (PPN)"}
 	case !text82(serial):
-		return Pack{}, &Malformed{Field: "pack.serial", Why: "must be 1 to 20 characters of the GS1 alphabet"}
+		return &Malformed{Field: "pack.serial", Why: "must be 1 to 20 characters of the GS1 alphabet"}
 	case !text82(batch):
-		return Pack{}, &Malformed{Field: "pack.batch", Why: "must be 1 to 20 characters of the GS1 alphabet"}
+		return &Malformed{Field: "pack.batch", Why: "must be 1 to 20 characters of the GS1 alphabet"}
 	case len(expiry) != 6 || !digits(expiry):
-		return Pack{}, &Malformed{Field: "pack.expiry", Why: "must be 6 digits, YYMMDD"}
+		return &Malformed{Field: "pack.expiry", Why: "must be 6 digits, YYMMDD"}
 	}
-	p.id = idOf(scheme, code, serial)
-	return p, nil
+	return nil
 }
 
 // Scheme returns who numbers the product.
