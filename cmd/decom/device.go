@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"decom/queue/doors"
 	"decom/worker"
 	"decom/worker/scan"
 )
@@ -66,11 +67,11 @@ func (a *app) calibrate(f calibrateFlags) error {
 		a.sayf("Imprimez ce contenu en Data Matrix GS1 (<GS> : le caractère FNC1/GS), puis scannez-le ici :", "Print this content as a GS1 Data Matrix (<GS>: the FNC1/GS character), then scan it here:")
 		fmt.Fprintln(a.stdout, "  "+strings.ReplaceAll(strings.TrimPrefix(sent, "]d2"), "\x1d", "<GS>"))
 	}
-	line, err := bufio.NewReader(io.LimitReader(a.stdin, maxLine)).ReadString('\n')
+	line, err := bufio.NewReader(io.LimitReader(a.stdin, scan.MaxEvent)).ReadString('\n')
 	if err != nil && (!errors.Is(err, io.EOF) || line == "") {
 		return errors.New(a.text("aucun scan n'est arrivé", "no scan arrived"))
 	}
-	c := worker.Calibrate(sent, utf8Text([]byte(strings.TrimRight(line, "\r\n"))))
+	c := worker.Calibrate(sent, doors.UTF8([]byte(strings.TrimRight(line, "\r\n"))))
 	if f.json {
 		if err := a.printJSON(struct {
 			worker.Calibration
