@@ -23,7 +23,8 @@ delivery where there are any).
 
   add      reads a file, judges every row and holds it; nothing leaves
   receive  says that a container (its SSCC) or a delivery (its note) is here: its
-           packs are then published as ordinary scans
+           packs are then published as ordinary scans; watch does it for each SSCC
+           label that a device scans
   sample   records packs that were scanned beside the list; with --of SSCC all of
            one container, so that missing ones and ones too many show
   report   declared, received, scanned: the sheet
@@ -38,7 +39,7 @@ func newConsolidatedCommand(a *app) *cobra.Command {
 		Args:  cobra.ArbitraryArgs,
 		RunE:  groupArgs,
 	}
-	c.AddCommand(newConsolidatedAdd(a), newConsolidatedLs(a), newConsolidatedShow(a), newConsolidatedReceive(a),
+	c.AddCommand(newConsolidatedAdd(a), newConsolidatedLs(a), newConsolidatedShow(a), newConsolidatedReceive(a), newConsolidatedWatch(a),
 		newConsolidatedSample(a), newConsolidatedOpen(a), newConsolidatedReport(a), newConsolidatedDrop(a))
 	return c
 }

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"decom/queue/doors"
 	"decom/queue/queuetest"
@@ -118,5 +121,32 @@ func TestConsolidatedSettingsAreChecked(t *testing.T) {
 		if r.code != exitConfig || !strings.Contains(r.stderr+r.stdout, want) {
 			t.Errorf("%s: %+v", text, r)
 		}
+	}
+}
+
+func TestAScannedLabelIsReceivedByWatch(t *testing.T) {
+	dir := t.TempDir()
+	config := write(t, dir, "decom.yaml", "nats: {url: "+queuetest.Server(t)+"}\n"+minimal+consolidatedSenders)
+	file := write(t, dir, "delivery.csv", deliveryCSV())
+	label := write(t, dir, "label.txt", "]C100"+sscc1+"\n")
+	for _, args := range [][]string{{"setup"}, {"consolidated", "add", file, "--site", "nord", "--sender", "alloga"}, {"publish", label, "--site", "nord", "--device", "dock"}} {
+		if r := inProcess(t, nil, "", append(args, "--config", config)...); r.code != 0 {
+			t.Fatalf("%v: %+v", args, r)
+		}
+	}
+	var out, errs syncBuffer
+	ctx, cancel := context.WithCancelCause(t.Context())
+	done := make(chan int)
+	go func() {
+		done <- execute(ctx, &app{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}, []string{"consolidated", "watch", "--device", "dock", "--json", "--config", config})
+	}()
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(out.String(), `"ref":"`+sscc1+`"`); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("nothing received: %s%s", &out, &errs)
+		}
+	}
+	cancel(stopped{os.Interrupt})
+	if code := <-done; code != 0 || !strings.Contains(out.String(), `"released":6`) {
+		t.Errorf("code %d: %s%s", code, &out, &errs)
 	}
 }

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"decom/queue/doors/consolidated"
+	"decom/worker/scan"
+)
+
+type watchFlags struct {
+	site, device string
+	since        time.Duration
+	json         bool
+}
+
+func newConsolidatedWatch(a *app) *cobra.Command {
+	var f watchFlags
+	c := &cobra.Command{
+		Use:   "watch",
+		Short: a.text("Prendre pour réception chaque étiquette SSCC scannée", "Take every SSCC label that is scanned for a receipt"),
+		Long: `Follow the scans of the queue and receive each container whose label (SSCC) a device
+scans, until it is stopped. The scan itself is rejected as every label is: it is no
+pack's code. A label that was received before changes nothing, so --since may lie far
+back; several may run at once. Choose the devices with --site and --device: a label
+that is scanned for stock-taking would be a receipt, too.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.consolidatedWatch(c.Context(), f) },
+	}
+	c.Flags().StringVar(&f.site, "site", "", "only labels scanned at this site")
+	c.Flags().StringVar(&f.device, "device", "", "only labels scanned by this device")
+	c.Flags().DurationVar(&f.since, "since", 24*time.Hour, "begin with labels scanned this long ago")
+	c.Flags().BoolVar(&f.json, "json", false, "one JSON object a label")
+	return c
+}
+
+func (a *app) consolidatedWatch(ctx context.Context, f watchFlags) error {
+	for _, it := range []struct{ flag, value string }{{"--site", f.site}, {"--device", f.device}} {
+		if it.value != "" && !scan.ValidToken(it.value) {
+			return usagef("%s %q must be 1 to 64 of A-Z a-z 0-9 _ -", it.flag, it.value)
+		}
+	}
+	g, err := a.openGoods(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer g.close()
+	err = g.Watch(ctx, g.conn, f.site, f.device, time.Now().Add(-f.since), func(s consolidated.Seen) { a.tellLabel(s, f.json) })
+	if _, signal := errors.AsType[stopped](context.Cause(ctx)); signal && ctx.Err() != nil {
+		return nil // asked to stop: nothing is in hand that a later start does not find
+	}
+	return err
+}
+
+// tellLabel says what came of one label. Standard output that is gone ends nothing: the
+// receipts are what matters.
+func (a *app) tellLabel(s consolidated.Seen, asJSON bool) {
+	if asJSON {
+		out := struct {
+			Site   string     `json:"site"`
+			Device string     `json:"device"`
+			Ref    string     `json:"ref"`
+			File   string     `json:"file,omitempty"`
+			Count  int        `json:"released"`
+			Error  *scan.Text `json:"error,omitempty"`
+		}{Site: s.Site, Device: s.Device, Ref: s.Ref, Count: s.Count}
+		if s.File != nil {
+			out.File = s.File.ID
+		}
+		if p, ok := errors.AsType[*consolidated.Problem](s.Err); ok {
+			out.Error = &p.Text
+		}
+		_ = a.printJSON(out)
+		return
+	}
+	if s.Err != nil {
+		a.sayf("%s/%s : %v", "%s/%s: %v", s.Site, s.Device, a.inLanguage(s.Err))
+		return
+	}
+	a.sayf("%s/%s : %s reçu (fichier %s) ; %d boîtes du fichier publiées", "%s/%s: %s received (file %s); %d packs of the file published", s.Site, s.Device, s.Ref, s.File.ID, s.Count)
+}
