@@ -26,6 +26,7 @@ var (
 	fromSeed  = flag.Uint64("seed", 1, "the first of them")
 	eachOf    = flag.Uint64("every", 1, "run every n-th of them only: several processes share the work")
 	forcePlan = flag.String("plan", "", "parts of the plan that stand fast: mode=bulk,doubt=sameid,...")
+	budget    = flag.Duration("budget", 0, "begin no schedule after so long, and say how many ran; 0: run all")
 	failures  = flag.Int("failures", 5, "stop after so many failed schedules")
 	traceTo   = flag.String("trace", "", "write the trace of every schedule to this file")
 )
@@ -37,8 +38,14 @@ var (
 // rest, and every invariant of protocol.md section 10 holds. A failing seed prints its
 // trace and the command that replays it.
 func TestRandomSchedulesKeepEveryInvariant(t *testing.T) {
-	told := 0 // traces are long: one is enough
-	for seed := *fromSeed; seed < *fromSeed+*seeds; seed += *eachOf {
+	told, ran, began := 0, 0, time.Now() // traces are long: one is told
+	defer func() {
+		if *budget > 0 {
+			fmt.Printf("schedules run: %d\n", ran)
+		}
+	}()
+	for seed := *fromSeed; seed < *fromSeed+*seeds && (*budget == 0 || time.Since(began) < *budget); seed += *eachOf {
+		ran++
 		ok := t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			// A loop that spins lets no time pass in the bubble, so that LIVE never comes.
 			defer time.AfterFunc(time.Minute, func() { panic(fmt.Sprintf("LIVE: seed=%d runs for a minute without an end", seed)) }).Stop()
@@ -487,7 +494,7 @@ func (c *chaos) soon(kind string) {
 // order. The rest of the tests is not concerned.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if *seeds > 50 || *fromSeed > 1 {
+	if *seeds > 50 || *fromSeed > 1 || *budget > 0 {
 		runtime.GOMAXPROCS(1)
 	}
 	os.Exit(m.Run())

@@ -90,5 +90,11 @@ status=0
 # GOFLAGS. The filter keeps what a person wants to see: see deploy/dev/testlog.awk.
 CI=1 go test -json=false -v -race -vet=off -count=1 -timeout=5m -p="$cpus" "${packages[@]}" 2>&1 |
   awk -f deploy/dev/testlog.awk || status=$?
+# Random schedules of the whole line, for as long as a test run can wait, without the race
+# detector: with it they take ten times as long. make simulate runs as many as it is told.
+if [ $# -eq 0 ]; then
+  say "simulation, for ${SIMULATE_SECONDS:=25} s"
+  deploy/dev/simulate.sh 20000 1 "" "$SIMULATE_SECONDS" || status=1
+fi
 say "time: $((SECONDS - testing)) s for build and tests, $((SECONDS - started)) s in all"
 exit "$status"
