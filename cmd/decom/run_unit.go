@@ -83,6 +83,9 @@ func (p *process) newUnit(a *Account) (*unit, error) {
 		NMVS: link{u.breaker, u.client, u.live.noticed, u.log}, Limiter: meteredLimiter{u.limiter, p.met.wait}, Log: p.log,
 		Rank: func() int { return p.fleet.rank(a.Name) }, Hooks: p.hooks(u),
 	}
+	if faultyNMVS != nil {
+		deps.NMVS = faultyNMVS(deps.NMVS)
+	}
 	if len(p.cfg.Accounts) > 1 {
 		deps.Owners = p.store
 	}
