@@ -134,7 +134,7 @@ func (c Config) WithDefaults() Config {
 
 // cutHolds shorten what a doubt waits for, from hours to seconds: the attempts that an
 // outage or a kill cost must be settled before a round ends. Not for a hospital.
-var cutHolds = []string{"protocol.t_hold_single=5s", "protocol.t_hold_bulk=5s", "protocol.t_grace=2s", "protocol.settle=e4",
+var cutHolds = []string{"protocol.t_hold_single=6s", "protocol.t_hold_bulk=6s", "protocol.t_grace=4s", "protocol.settle=e4",
 	"protocol.t_http_single=10s", "protocol.t_http_bulk=10s"} // never changed
 
 // defaultLoad settles packs, rate and duration, of which two give the third.

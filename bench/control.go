@@ -23,6 +23,7 @@ type counts struct {
 	Maintained int            `json:"maintained"`
 	Bulks      int            `json:"bulks"`
 	Alerts     map[string]int `json:"alerts"`
+	Faults     map[string]int `json:"faults"`
 }
 
 func (c counts) changed() int { return sum(c.Effects) }

@@ -244,3 +244,14 @@ func TestTuneStaysBelowTheQuotaAndSaysWhatLimits(t *testing.T) {
 		t.Error("a proposal for nothing")
 	}
 }
+
+func TestAStageIsBusyAllTheTimeThatItIsMeasured(t *testing.T) {
+	n := 0
+	s, err := timed("count", 2, func() error { n++; return nil })
+	if err != nil || s.N != 2*(n-1) || s.PerSecond < 1e6 { // an increment takes nanoseconds
+		t.Errorf("%d steps, %+v, %v", n, s, err)
+	}
+	if _, err := timed("fails", 1, func() error { return errNoRedis }); err == nil {
+		t.Error("a step that fails was measured")
+	}
+}

@@ -48,8 +48,8 @@ func noteText(note string) scan.Text {
 	case "redis_embedded":
 		return scan.Text{FR: "Sans redis-server : magasin intégré du worker.", EN: "No redis-server: the worker's embedded store."}
 	case "holds_cut":
-		return scan.Text{FR: "t_hold ramené à 5 s et settle: e4, pour qu'un doute se règle dans le tour. Pas pour un hôpital.",
-			EN: "t_hold cut to 5 s and settle: e4, so that a doubt is settled within the round. Not for a hospital."}
+		return scan.Text{FR: "t_hold ramené à 6 s et settle: e4, pour qu'un doute se règle dans le tour. Pas pour un hôpital.",
+			EN: "t_hold cut to 6 s and settle: e4, so that a doubt is settled within the round. Not for a hospital."}
 	case "nats_yours":
 		return scan.Text{FR: "NATS fourni par --config.", EN: "NATS given by --config."}
 	case "redis_yours":
@@ -108,6 +108,11 @@ func (r *Result) Summary() []scan.Text {
 	}
 	for _, s := range r.Stages {
 		say("  seule : %-28s %12.0f/s %8.2f allocations", "  alone: %-28s %12.0f/s %8.2f allocations", s.Name, s.PerSecond, s.Allocs)
+	}
+	for _, s := range r.Side {
+		say("  côte à côte, %s : %s boîtes/s, CPU %s s pour 100 000 ; tué %d fois, %d réponses perdues : %d perdus, %d envoyés deux fois, %d alertes, réglé en %.0f s",
+			"  side by side, %s: %s packs/s, CPU %s s for 100,000; killed %d times, %d answers lost: %d lost, %d sent twice, %d alerts, settled in %.0f s",
+			s.Name, figure(s.Rate), figure(s.CPU), s.Kills, s.LostAnswers, s.Lost, s.SentTwice, s.Alerts, s.Settled)
 	}
 	for _, s := range r.Sweeps {
 		var parts []string
