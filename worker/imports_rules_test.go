@@ -39,7 +39,7 @@ func TestEveryImportRuleCanBreak(t *testing.T) {
 		{"NATS server in cmd", program("decom/cmd/decom", "github.com/nats-io/nats-server/v2/server"), "for decom/queue and decom/bench/bare only"},
 		{"Redis in cmd", program("decom/cmd/decom", "github.com/redis/go-redis/v9"), "for decom/worker/packstate and decom/bench/bare only"},
 		{"miniredis in worker", program("decom/worker", "github.com/alicebob/miniredis/v2"), "for decom/worker/packstate only"},
-		{"XML in worker", program("decom/worker", "encoding/xml"), "for decom/nmvs and decom/nmvs/sim and decom/queue/doors/consolidated and decom/bench/bare only"},
+		{"XML in worker", program("decom/worker", "encoding/xml"), "for decom/nmvs and decom/nmvs/sim and decom/queue/doors/consolidated and decom/bench/bare and decom/queue/doors/wwks2 only"},
 		{"breaker in worker", program("decom/worker", "github.com/sony/gobreaker/v2"), "for decom/nmvs only"},
 		{"rate in nmvs", program("decom/nmvs", "golang.org/x/time/rate"), "for decom/ratelimit only"},
 		{"flags in worker", program("decom/worker", "github.com/spf13/pflag"), "only cmd reads flags"},

@@ -61,6 +61,10 @@ var places = map[string]struct {
 		[]string{"decom/queue", "decom/queue/doors", "decom/worker/scan"},
 		"a door publishes; what reads a data carrier is handed in",
 	},
+	"decom/queue/doors/wwks2": {
+		[]string{"decom/queue", "decom/queue/doors", "decom/worker/scan"},
+		"a robot's words become events; the code is read by what cmd hands in",
+	},
 	"decom/queue/doors/http": {
 		[]string{"decom/queue", "decom/queue/doors", "decom/ratelimit", "decom/worker/scan"},
 		"a door publishes and reads outcomes; it paces its devices with the one limiter and reads no data carrier itself",
@@ -95,7 +99,7 @@ var places = map[string]struct {
 		"it has no code but tests of real processes: what it drives is built and started, not imported",
 	},
 	"decom/cmd/decom": {
-		[]string{"decom/bench", "decom/queue/doors/consolidated", "decom/worker", "decom/queue", "decom/queue/doors", "decom/queue/doors/files", "decom/queue/doors/http", "decom/nmvs", "decom/nmvs/sim", "decom/ratelimit", "decom/worker/packstate", "decom/worker/ledger", "decom/worker/scan"},
+		[]string{"decom/bench", "decom/queue/doors/consolidated", "decom/worker", "decom/queue", "decom/queue/doors", "decom/queue/doors/files", "decom/queue/doors/http", "decom/queue/doors/wwks2", "decom/nmvs", "decom/nmvs/sim", "decom/ratelimit", "decom/worker/packstate", "decom/worker/ledger", "decom/worker/scan"},
 		"the command wires; whatever reads a data carrier goes through worker, so that a dry run reads as the line does",
 	},
 }
@@ -110,7 +114,7 @@ var owners = []struct {
 	{"github.com/nats-io/", []string{"decom/queue", "decom/bench/bare"}, "so that the promises made of JetStream are kept in one place"},
 	{"github.com/redis/", []string{"decom/worker/packstate", "decom/bench/bare"}, "so that no other writer can pass the head check"},
 	{"github.com/alicebob/miniredis", []string{"decom/worker/packstate"}, "the embedded store is a store like any other"},
-	{"encoding/xml", []string{"decom/nmvs", "decom/nmvs/sim", "decom/queue/doors/consolidated", "decom/bench/bare"}, "so that strict reading of answers is in one place; a supplier's EPCIS file is the one other XML"},
+	{"encoding/xml", []string{"decom/nmvs", "decom/nmvs/sim", "decom/queue/doors/consolidated", "decom/bench/bare", "decom/queue/doors/wwks2"}, "so that strict reading of answers is in one place; a supplier's EPCIS file is the one other XML"},
 	{"github.com/sony/gobreaker", []string{"decom/nmvs"}, "so that one breaker decides what speaks of NMVS's health"},
 	{"golang.org/x/time/rate", []string{"decom/ratelimit"}, "so that every call passes one limiter"},
 	{"github.com/spf13/", []string{"decom/cmd/decom"}, "only cmd reads flags"},

@@ -133,23 +133,38 @@ func splitList(text string) []string {
 	return list
 }
 
-// growAccounts makes room for the account index that a key names, and says
-// whether the key has the form accounts<sep>N<sep>....
+// growAccounts makes room for the index that a key of a list names: accounts<sep>N<sep>...,
+// and the doors' lists. Other keys change nothing.
 func growAccounts(c *Config, key, sep string) error {
-	rest, ok := strings.CutPrefix(strings.ToLower(key), "accounts"+sep)
-	if !ok {
-		return nil
-	}
-	index, _, _ := strings.Cut(rest, sep)
-	n, err := strconv.Atoi(index)
-	if err != nil || n < 0 {
-		return nil // an unknown key, which is reported as such
-	}
-	if n >= maxAccounts {
-		return fmt.Errorf("account index %d: at most %d accounts", n, maxAccounts)
-	}
-	for len(c.Accounts) <= n {
-		c.Accounts = append(c.Accounts, Account{})
+	for _, list := range []struct {
+		path string
+		to   func(n int)
+	}{
+		{"accounts", func(n int) { c.Accounts = grown(c.Accounts, n) }},
+		{"doors.files", func(n int) { c.Doors.Files = grown(c.Doors.Files, n) }},
+		{"doors.wwks2", func(n int) { c.Doors.WWKS2 = grown(c.Doors.WWKS2, n) }},
+	} {
+		rest, ok := strings.CutPrefix(strings.ToLower(key), strings.ReplaceAll(list.path, ".", sep)+sep)
+		if !ok {
+			continue
+		}
+		index, _, _ := strings.Cut(rest, sep)
+		n, err := strconv.Atoi(index)
+		if err != nil || n < 0 {
+			return nil // an unknown key, which is reported as such
+		}
+		if n >= maxAccounts {
+			return fmt.Errorf("%s index %d: at most %d", list.path, n, maxAccounts)
+		}
+		list.to(n)
 	}
 	return nil
+}
+
+// grown returns list with room for index n.
+func grown[T any](list []T, n int) []T {
+	for len(list) <= n {
+		list = append(list, *new(T))
+	}
+	return list
 }

@@ -38,7 +38,7 @@ func (a *app) gateway(ctx context.Context) error {
 		return err
 	}
 	if !c.Doors.open() {
-		return exitWith(exitConfig, errors.New("configuration: no door is configured: set doors.http.listen"))
+		return exitWith(exitConfig, errors.New("configuration: no door is configured: set doors.http.listen, doors.files or doors.wwks2"))
 	}
 	log := newLogger(a.stderr, c.Log, new(slog.LevelVar))
 	conn, err := c.connectQueue(ctx)

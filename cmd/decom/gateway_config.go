@@ -2,9 +2,17 @@ package main
 
 import (
 	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
+	"decom/queue/doors/files"
 	httpdoor "decom/queue/doors/http"
+	"decom/queue/doors/wwks2"
 	"decom/ratelimit"
 )
 
@@ -12,6 +20,46 @@ import (
 // configured is open in decom run, and in decom gateway.
 type DoorsConfig struct {
 	HTTP HTTPDoorConfig `yaml:"http"`
+	// Files are watched folders (go doc ./queue/doors/files).
+	Files []FolderDoorConfig `yaml:"files"`
+	// WWKS2 are robots that are listened to (go doc ./queue/doors/wwks2).
+	WWKS2 []RobotDoorConfig `yaml:"wwks2"`
+}
+
+// FolderDoorConfig is one watched folder.
+type FolderDoorConfig struct {
+	// Folder must be there: a drive that is not mounted must not be made up.
+	Folder string `yaml:"folder" path:"true"`
+	// Site and Device of every scan in it.
+	Site   string `yaml:"site"`
+	Device string `yaml:"device"`
+	// Op and Entry of lines that do not say. Default supply, scanned.
+	Op    string `yaml:"op"`
+	Entry string `yaml:"entry"`
+	// Table says that every file is a table; else those named .csv are.
+	Table bool `yaml:"table"`
+	// Separator, Encoding and Columns of tables. Default: found out.
+	Separator string   `yaml:"separator"`
+	Encoding  string   `yaml:"encoding"`
+	Columns   []string `yaml:"columns"`
+	// Poll is the time between two looks. Default 2 s.
+	Poll time.Duration `yaml:"poll"`
+	// Stable is how long a file must stay the same before it is whole. Default 5 s.
+	Stable time.Duration `yaml:"stable"`
+	// Language of the report: fr, en; default both.
+	Language string `yaml:"language"`
+}
+
+// RobotDoorConfig is one robot.
+type RobotDoorConfig struct {
+	// Robot is host:port; 6050 is usual.
+	Robot  string `yaml:"robot"`
+	Site   string `yaml:"site"`
+	Device string `yaml:"device"`
+	// Mode says which packs become scans: goods-in, robot-input or exit.
+	Mode string `yaml:"mode"`
+	// Subscriber is our number among the robot's clients. Default 990.
+	Subscriber string `yaml:"subscriber"`
 }
 
 // HTTPDoorConfig is the door for senders that speak HTTP (go doc ./queue/doors/http).
@@ -38,10 +86,78 @@ func defaultDoors() DoorsConfig {
 }
 
 // open says whether any door is configured.
-func (d *DoorsConfig) open() bool { return d.HTTP.Listen != "" }
+func (d *DoorsConfig) open() bool { return d.HTTP.Listen != "" || len(d.Files)+len(d.WWKS2) > 0 }
 
 // doors checks the section. Files are looked at by those who are going to open doors.
 func (k *checker) doors() {
+	k.httpDoor()
+	folders := map[string]int{}
+	for i, f := range k.c.Doors.Files {
+		prefix := "doors.files." + strconv.Itoa(i)
+		k.each(prefix, f.folder().Validate(), "folder", "site", "device", "op", "entry", "language", "separator", "encoding", "columns")
+		if first, twice := folders[f.Folder]; twice && f.Folder != "" {
+			k.bad(prefix+".folder", "%s is watched by doors.files.%d already", f.Folder, first)
+		}
+		folders[f.Folder] = i
+		if st, err := os.Stat(f.Folder); k.need&needDoors != 0 && f.Folder != "" && (err != nil || !st.IsDir()) {
+			k.bad(prefix+".folder", "there is no folder %s: make it, or mount its drive", f.Folder)
+		}
+	}
+	devices := map[string]int{}
+	for i, r := range k.c.Doors.WWKS2 {
+		prefix := "doors.wwks2." + strconv.Itoa(i)
+		k.each(prefix, r.listener(&k.c.Config).Validate(), "robot", "site", "device", "mode", "subscriber")
+		if first, twice := devices[r.Site+"/"+r.Device]; twice {
+			k.bad(prefix+".device", "%s/%s is that of doors.wwks2.%d already: a robot has a device of its own", r.Site, r.Device, first)
+		}
+		devices[r.Site+"/"+r.Device] = i
+	}
+}
+
+// each tells every problem that a package found, at the key that its sentence begins with.
+func (k *checker) each(prefix string, err error, keys ...string) {
+	if err == nil {
+		return
+	}
+	if list, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range list.Unwrap() {
+			k.each(prefix, e, keys...)
+		}
+		return
+	}
+	word, rest, _ := strings.Cut(err.Error(), " ")
+	if key := strings.TrimSuffix(word, ":"); slices.Contains(keys, key) {
+		k.bad(prefix+"."+key, "%s", strings.TrimSpace(rest))
+		return
+	}
+	k.bad(prefix, "%v", err)
+}
+
+// folder is the watched folder as the package takes it.
+func (f FolderDoorConfig) folder() files.Folder {
+	sep, _ := utf8.DecodeRuneInString(f.Separator)
+	if f.Separator == "" {
+		sep = 0
+	} else if f.Separator == `\t` || f.Separator == "tab" {
+		sep = '\t'
+	} else if utf8.RuneCountInString(f.Separator) > 1 {
+		sep = utf8.RuneError
+	}
+	return files.Folder{
+		Path: f.Folder, Site: f.Site, Device: f.Device, Op: f.Op, Entry: f.Entry, Table: f.Table, Poll: f.Poll, Stable: f.Stable,
+		Language: f.Language, CSV: files.CSVOptions{Separator: sep, Encoding: f.Encoding, Columns: f.Columns},
+	}
+}
+
+// listener is the robot's door as the package takes it.
+func (r RobotDoorConfig) listener(c *Config) wwks2.Config {
+	return wwks2.Config{
+		Robot: r.Robot, Site: r.Site, Device: r.Device, Mode: wwks2.Mode(r.Mode), Subscriber: r.Subscriber,
+		Spool: filepath.Join(c.Dir, "doors", "wwks2-"+r.Site+"-"+r.Device+".jsonl"),
+	}
+}
+
+func (k *checker) httpDoor() {
 	h := &k.c.Doors.HTTP
 	if _, err := ratelimit.ParseRate(h.Rate); err != nil {
 		k.bad("doors.http.rate", "%v", err)

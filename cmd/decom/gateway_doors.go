@@ -12,7 +12,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"decom/queue"
+	"decom/queue/doors/files"
 	httpdoor "decom/queue/doors/http"
+	"decom/queue/doors/wwks2"
 	"decom/worker"
 	"decom/worker/ledger"
 	"decom/worker/packstate"
@@ -38,6 +40,20 @@ func openDoors(c *loaded, conn *queue.Conn, store *packstate.Store, met *doorMet
 		if err := d.openHTTP(c, conn, store, met, log); err != nil {
 			return nil, fmt.Errorf("doors.http: %w", err)
 		}
+	}
+	for i, f := range c.Doors.Files {
+		w, err := files.NewWatcher(f.folder(), files.Deps{Publish: conn.PublishScans, Import: readImport, Read: rejectionOf, Count: met.files, Log: log})
+		if err != nil {
+			return nil, fmt.Errorf("doors.files.%d: %w", i, err)
+		}
+		d.add("files "+f.Folder, w.Run)
+	}
+	for i, r := range c.Doors.WWKS2 {
+		l, err := wwks2.New(r.listener(&c.Config), wwks2.Deps{Publish: conn.PublishScans, Read: readFields, Count: met.wwks2, Log: log})
+		if err != nil {
+			return nil, fmt.Errorf("doors.wwks2.%d: %w", i, err)
+		}
+		d.add("wwks2 "+r.Robot, l.Run)
 	}
 	return d, nil
 }
@@ -129,13 +145,38 @@ func (m *doorMetrics) http(who httpdoor.Principal, stored, refused, later int) {
 	m.count("http", who.Site, stored, refused, later)
 }
 
-// willBeRejected reads a scan as the line will.
-func willBeRejected(e scan.Event) *httpdoor.Warning {
+func (m *doorMetrics) files(site string, stored, refused int) {
+	m.count("files", site, stored, refused, 0)
+}
+func (m *doorMetrics) wwks2(site string, stored, refused int) {
+	m.count("wwks2", site, stored, refused, 0)
+}
+
+// rejectionOf reads a scan as the line will.
+func rejectionOf(e scan.Event) (scan.Reason, scan.Text, bool) {
 	_, rejection := worker.Read(e, time.Now())
 	if rejection == nil {
+		return "", scan.Text{}, false
+	}
+	return rejection.Reason, scan.Message(e.Op, scan.Rejected, rejection.Reason), true
+}
+
+func willBeRejected(e scan.Event) *httpdoor.Warning {
+	reason, text, rejected := rejectionOf(e)
+	if !rejected {
 		return nil
 	}
-	return &httpdoor.Warning{Result: scan.Rejected, Reason: rejection.Reason, Message: scan.Message(e.Op, scan.Rejected, rejection.Reason)}
+	return &httpdoor.Warning{Result: scan.Rejected, Reason: reason, Message: text}
+}
+
+// readFields reads the text of a data carrier as the line will.
+func readFields(text string) (scan.Fields, bool) {
+	r, rejection := worker.Read(scan.Event{Scan: text}, time.Now())
+	if rejection != nil {
+		return scan.Fields{}, false
+	}
+	p := r.Pack
+	return scan.Fields{Scheme: string(p.Scheme()), Code: p.Code(), Serial: p.Serial(), Batch: p.Batch(), Expiry: p.Expiry()}, true
 }
 
 func accountsBySite(accounts []Account) map[string]string {

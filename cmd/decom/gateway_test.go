@@ -6,6 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -32,6 +34,13 @@ func TestTheDoorsSectionIsJudgedWithLineAndCaret(t *testing.T) {
 		{"wrong tokens", "doors:\n  http:\n    listen: 127.0.0.1:8090\n    tokens: decom.yaml\n", "decom.yaml:4:5: doors.http.tokens: line 1: wants SITE DEVICE"},
 		{"half of TLS", "doors:\n  http:\n    certificate_file: c.pem\n", "decom.yaml:2:3: doors.http.key_file: certificate_file and key_file go together"},
 		{"port of the status page", "doors:\n  http:\n    listen: 127.0.0.1:8080\n    tokens: t\n", "decom.yaml:3:5: doors.http.listen: \"127.0.0.1:8080\" is http.listen already"},
+		{"folder that is not there", "doors:\n  files:\n    - folder: none\n      site: a\n      device: b\n", "decom.yaml:3:7: doors.files.0.folder: there is no folder none"},
+		{"folder without a site", "doors:\n  files:\n    - folder: .\n      site: a b\n      device: b\n", "decom.yaml:4:7: doors.files.0.site: must be 1 to 64"},
+		{"folder's separator", "doors:\n  files:\n    - {folder: ., site: a, device: b, separator: x}\n", "decom.yaml:3:39: doors.files.0.separator: 'x' is not"},
+		{"one folder twice", "doors:\n  files:\n    - {folder: ., site: a, device: b}\n    - {folder: ., site: a, device: c}\n", "doors.files.1.folder: . is watched by doors.files.0 already"},
+		{"robot's mode", "doors:\n  wwks2:\n    - {robot: \"h:6050\", site: a, device: b, mode: out}\n", "doors.wwks2.0.mode: \"out\" is not goods-in, robot-input or exit"},
+		{"robot's address", "doors:\n  wwks2:\n    - {robot: h, site: a, device: b, mode: exit}\n", "doors.wwks2.0.robot: \"h\" is not host:port"},
+		{"two robots, one device", "doors:\n  wwks2:\n    - {robot: \"h:1\", site: a, device: b, mode: exit}\n    - {robot: \"i:1\", site: a, device: b, mode: exit}\n", "doors.wwks2.1.device: a/b is that of doors.wwks2.0 already"},
 		{"size", "doors: {http: {max_body: 1000}}\n", "doors.http.max_body: 1000: must be 65536"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -204,6 +213,74 @@ func TestCurlStoresAScanAndIsToldQuicklyWhenNATSIsAway(t *testing.T) {
 		if e, err := scan.Decode(d.Data(), d.Meta()); err != nil || e.ID != fmt.Sprintf("c%d", i+1) || e.Source() != "nord/rowa-1" {
 			t.Errorf("%+v %v", e, err)
 		}
+	}
+}
+
+// A folder and a robot beside the HTTP door, in one gateway.
+func TestTheGatewayTakesFilesAndListensToARobot(t *testing.T) {
+	srv := queuetest.StartServer(t, queuetest.ServerConfig{})
+	robot, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer robot.Close()
+	go func() {
+		conn, err := robot.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, `<WWKS Version="2.0" TimeStamp="2026-11-26T16:28:45Z"><OutputMessage Id="1" Source="777"><Details Status="Completed"/><Article><Pack Id="7" ScanCode="`+
+			strings.ReplaceAll(packText, "\x1d", `\x1d`)+`" BatchNumber="LOT42"/></Article></OutputMessage></WWKS>`)
+		_, _ = io.Copy(io.Discard, conn)
+	}()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "in"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	config := write(t, dir, "decom.yaml", "nats:\n  url: "+srv.URL+"\n"+minimal+"doors:\n  files:\n    - {folder: in, site: nord, device: drop, poll: 100ms, stable: 200ms}\n  wwks2:\n    - {robot: \""+
+		robot.Addr().String()+"\", site: sud, device: rowa, mode: exit}\n")
+	if r := inProcess(t, nil, "", "setup", "--config", config); r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+	write(t, filepath.Join(dir, "in"), "scans.csv", "gtin;serie;lot;peremption\n03400930000007;7X4F8L2;LOT42;281100\n")
+	startGateway(t, config, "nord", "x")
+	conn, err := queue.Connect(t.Context(), queue.Config{URL: srv.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	got := map[string]scan.Event{}
+	for deadline := time.Now().Add(20 * time.Second); len(got) < 2; {
+		ds, err := conn.Scans("chu").Fetch(t.Context(), 10, 200*time.Millisecond, 0)
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("%v: %v", got, err)
+		}
+		for _, d := range ds {
+			e, err := scan.Decode(d.Data(), d.Meta())
+			if err != nil {
+				t.Error(err)
+			}
+			got[e.Source()] = e
+		}
+	}
+	if e := got["nord/drop"]; e.Fields == nil || e.Fields.Serial != "7X4F8L2" || !e.Timed() {
+		t.Errorf("of the file: %+v", e)
+	}
+	if e := got["sud/rowa"]; e.Scan != packText || scan.Time(e.At) != "2026-11-26T16:28:45.000Z" {
+		t.Errorf("of the robot: %+v", e)
+	}
+	eventually(t, 10*time.Second, "the report", func() error {
+		_, err := os.Stat(filepath.Join(dir, "in", "done", "scans.csv.report.csv"))
+		return err
+	})
+}
+
+func TestTheDoorsListsAreReachedByEnvironmentAndSet(t *testing.T) {
+	c, _, err := load(t, needQueue, "", []string{"DECOM_DOORS_FILES_0_FOLDER=/x", "DECOM_DOORS_FILES_0_SITE=a", "DECOM_DOORS_FILES_0_DEVICE=b"},
+		[]string{"doors.wwks2.0.robot=h:1", "doors.wwks2.0.site=a", "doors.wwks2.0.device=c", "doors.wwks2.0.mode=exit", "doors.files.0.stable=9s"})
+	if err != nil || len(c.Doors.Files) != 1 || c.Doors.Files[0].Folder != "/x" || c.Doors.Files[0].Stable != 9*time.Second || c.Doors.WWKS2[0].Mode != "exit" {
+		t.Errorf("%+v %v", c, err)
 	}
 }
 

@@ -54,14 +54,15 @@ func Encodings() []string { return []string{"utf-8", "windows-1252", "utf-16le",
 func (o CSVOptions) Validate() error {
 	var errs []error
 	if o.Separator != 0 && !strings.ContainsRune(";,\t|", o.Separator) {
-		errs = append(errs, fmt.Errorf("separator %q is not ; , tab or |", o.Separator))
+		errs = append(errs, fmt.Errorf("separator: %q is not ; , tab or |", o.Separator))
 	}
 	if o.Encoding != "" && !slices.Contains(Encodings(), o.Encoding) {
-		errs = append(errs, fmt.Errorf("encoding %q is not one of %s", o.Encoding, strings.Join(Encodings(), ", ")))
+		errs = append(errs, fmt.Errorf("encoding: %q is not one of %s", o.Encoding, strings.Join(Encodings(), ", ")))
 	}
 	if len(o.Columns) > 0 {
-		_, err := columnsOf(o.Columns)
-		errs = append(errs, err)
+		if _, err := columnsOf(o.Columns); err != nil {
+			errs = append(errs, errors.New("columns: must name scan, or gtin, serial, batch and expiry"))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -46,8 +46,11 @@ func (f Folder) Validate() error {
 	if f.Path == "" {
 		bad("folder: is missing")
 	}
-	if !scan.ValidToken(f.Site) || !scan.ValidToken(f.Device) {
-		bad("site and device: must be 1 to 64 of A-Z a-z 0-9 _ -")
+	if !scan.ValidToken(f.Site) {
+		bad("site: must be 1 to 64 of A-Z a-z 0-9 _ -")
+	}
+	if !scan.ValidToken(f.Device) {
+		bad("device: must be 1 to 64 of A-Z a-z 0-9 _ -")
 	}
 	if _, err := scan.ParseOp(f.Op); err != nil {
 		bad("op: %w", err)
@@ -118,6 +121,9 @@ func NewWatcher(f Folder, deps Deps) (*Watcher, error) {
 	}
 	if f.Stable == 0 {
 		f.Stable = 5 * time.Second
+	}
+	if _, err := os.Stat(f.Path); err != nil {
+		return nil, err // a drive that is not mounted must not be made up
 	}
 	for _, sub := range []string{"done", "failed", ".decom"} {
 		if err := os.MkdirAll(filepath.Join(f.Path, sub), 0o755); err != nil {

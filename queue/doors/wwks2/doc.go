@@ -1,0 +1,37 @@
+// Package wwks2 listens to a storage robot that speaks WWKS 2 (BD Rowa and others) and
+// makes scan events of the packs that enter or leave it.
+//
+// [Listener] is a passive client: it connects, says Hello, answers KeepAlive, and for the
+// rest only hears what the robot tells all its clients. It answers no request that is the
+// stock system's, so the robot never waits for it.
+//
+// # What becomes a scan
+//
+// In mode exit the packs of OutputMessage, whatever its status: those that it lists have
+// left. In the modes robot-input and goods-in the packs of InputMessage that are stored
+// (Handling Input="Completed") and new (IsNewDelivery="True"); a pack that comes back is
+// known already. goods-in takes those of a delivery with a number only. An opened box
+// (SubItemQuantity above 0) that comes back is never new; one that leaves is.
+//
+// The ScanCode is what counts. It is sent as it is, but for control characters, which WWKS 2
+// writes as \x1D; what is no pack gets its public rejection from the line. Attributes
+// are compared, never sent: batch and serial must be those of the code, the expiry's month
+// too where the robot read it (its other sources, AutoCalculated and the like, prove
+// nothing). A pack whose attributes contradict its code is sent without the code, so that
+// it is rejected in public and never called for.
+//
+// # Nothing lost, nothing twice
+//
+// The id is a hash of robot, kind of message, message id, pack id and code: what the robot
+// tells again, after BoxReleased as Completed or after a reconnect, is the same scan. What
+// was heard is synced to a spool before anything else, and leaves it when the stream has
+// it. What the robot says while nobody listens is lost to this door: reconcile by stock.
+//
+// # The stream
+//
+// Documents follow each other without lengths; several come in one packet and one in
+// several. They are cut at their end tag and read one by one, so that a malformed one costs
+// itself only. One above 1 MiB is skipped.
+//
+// Listener.Run owns all its goroutines and ends with its context.
+package wwks2
