@@ -51,12 +51,12 @@ func readSGTIN(rest string) epc {
 // stands behind (batch, query) is not looked at: an event says it in its own place.
 func readLink(text string) epc {
 	path, _, _ := strings.Cut(text, "?")
-	if i := strings.Index(path, "/00/"); i >= 0 {
-		n, _, _ := strings.Cut(path[i+4:], "/")
+	_, rest, item01 := strings.Cut(path, "/01/")
+	if before, after, ok := strings.Cut(path, "/00/"); ok && !(item01 && strings.Contains(before+"/", "/01/")) {
+		n, _, _ := strings.Cut(after, "/")
 		return epc{id: n, ok: validSSCC(n)}
 	}
-	_, rest, ok := strings.Cut(path, "/01/")
-	if !ok {
+	if !item01 {
 		return epc{}
 	}
 	parts := strings.Split(rest, "/")

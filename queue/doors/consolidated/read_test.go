@@ -132,19 +132,21 @@ func xmlOf(events string) string {
 }
 
 func commission(serials ...string) string {
-	s := "<ObjectEvent><epcList>"
+	var s strings.Builder
+	s.WriteString("<ObjectEvent><epcList>")
 	for _, n := range serials {
-		s += "<epc>urn:epc:id:sgtin:3400930.000000." + n + "</epc>"
+		s.WriteString("<epc>urn:epc:id:sgtin:3400930.000000." + n + "</epc>")
 	}
-	return s + `</epcList><action>ADD</action><extension><ilmd><lotNumber>L1</lotNumber><itemExpirationDate>2028-11-30</itemExpirationDate></ilmd></extension></ObjectEvent>`
+	return s.String() + `</epcList><action>ADD</action><extension><ilmd><lotNumber>L1</lotNumber><itemExpirationDate>2028-11-30</itemExpirationDate></ilmd></extension></ObjectEvent>`
 }
 
 func aggregate(action, parent string, children ...string) string {
-	s := "<AggregationEvent><parentID>" + parent + "</parentID><childEPCs>"
+	var s strings.Builder
+	s.WriteString("<AggregationEvent><parentID>" + parent + "</parentID><childEPCs>")
 	for _, c := range children {
-		s += "<epc>" + c + "</epc>"
+		s.WriteString("<epc>" + c + "</epc>")
 	}
-	return s + "</childEPCs><action>" + action + "</action></AggregationEvent>"
+	return s.String() + "</childEPCs><action>" + action + "</action></AggregationEvent>"
 }
 
 func item3400(n string) string { return "urn:epc:id:sgtin:3400930.000000." + n }
@@ -188,6 +190,12 @@ func TestWhatAnEPCISFileSaysBesideThePacksCounts(t *testing.T) {
 		l := read(t, text(xmlOf(commission("a%2Fb%2525", "0001"))))
 		if l.Rows[0].Serial != "a/b%25" || l.Rows[1].Serial != "0001" || l.Rows[0].Code != "03400930000007" {
 			t.Errorf("%+v", l.Rows)
+		}
+	})
+	t.Run("a batch of a link is not taken for a label", func(t *testing.T) {
+		l := read(t, text(xmlOf(strings.Replace(commission("A"), item3400("A"), "https://id.example.org/x/01/03400930000007/10/00/21/A", 1))))
+		if len(l.Rows) != 1 || l.Rows[0].Serial != "A" {
+			t.Errorf("%+v %+v", l.Rows, l.Refused)
 		}
 	})
 	t.Run("unreadable identifiers are refused", func(t *testing.T) {
