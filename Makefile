@@ -2,6 +2,7 @@
 
 FUZZTIME ?= 30s
 DEMO_FLAGS ?=
+BENCH_FLAGS ?= --profile backlog --rounds 5 --ceiling --stages
 PACKS ?= 5000
 SEEDS ?= 20000
 SEED ?= 1
@@ -13,10 +14,10 @@ DURATION ?= 10m
 FAULT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint bench fuzz simulate mutants chaos soak clean
+.PHONY: help build demo test lint bench bench-run fuzz simulate mutants chaos soak clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 build: ## build bin/decom
 	@go build -o bin/decom ./cmd/decom
@@ -36,6 +37,11 @@ lint: ## gofmt, vet, fix, staticcheck and the rules of the tree
 # CI=1: a missing redis-server is a failure here, not a skip.
 bench: ## the line's throughput, as bench/README.md describes (PACKS=5000 a round)
 	CI=1 go test ./bench -run '^$$' -bench Line -benchtime 1x -timeout 60m -packs $(PACKS)
+
+# -buildvcs: the result names the commit.
+bench-run: ## decom bench run, report.html and all (BENCH_FLAGS="--profile delivery"; bench/README.md)
+	@go build -buildvcs=true -o bin/decom ./cmd/decom
+	@bin/decom bench run $(BENCH_FLAGS)
 
 fuzz: ## every fuzz target one after another, FUZZTIME (30s) each
 	@FUZZTIME=$(FUZZTIME) deploy/dev/fuzz.sh

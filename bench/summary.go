@@ -103,8 +103,13 @@ func (r *Result) Summary() []scan.Text {
 		r.segments(say)
 	}
 	if c := r.Ceiling; c != nil {
-		say("plafond (chaîne nue, même session) : %s boîtes/s ; decom en atteint %s %%", "ceiling (bare pipeline, same run): %s packs/s; decom reaches %s %%",
-			spread(c.Rates), spread(percent(c.Ratios)))
+		used := 0.0
+		for _, v := range c.CPU {
+			used += v
+		}
+		say("plafond (chaîne nue, même session) : %s boîtes/s ; decom en atteint %s %% ; CPU de la chaîne nue %s s pour 100 000",
+			"ceiling (bare pipeline, same run): %s packs/s; decom reaches %s %%; the bare pipeline's CPU %s s for 100,000",
+			spread(c.Rates), spread(percent(c.Ratios)), figure(used))
 	}
 	for _, s := range r.Stages {
 		say("  seule : %-28s %12.0f/s %8.2f allocations", "  alone: %-28s %12.0f/s %8.2f allocations", s.Name, s.PerSecond, s.Allocs)

@@ -186,10 +186,15 @@ func (t *Tuning) Settings(i int) []string {
 }
 
 // Verify runs the proposal for a while against a simulator of that latency and quota, with
-// as many scans as it should carry, x 0.95.
-func (c Config) Verify(ctx context.Context, r Remote, t Tuning) (Round, error) {
+// as many scans as it should carry, x 0.95: c.Duration, 30 s by default, and as long as
+// the first bulks stay small.
+func (c Config) Verify(ctx context.Context, r Remote, t Tuning) (Trial, error) {
 	c.Profile, c.Mode, c.Rate = Steady, t.Mode, 0.95*t.Rate
 	set(&c.Duration, 30*time.Second)
+	if t.Mode != "single" { // the first bulks are small: 1, 2, 4 ... packs
+		q := Question{Backlog: math.MaxInt32, BulkQuota: t.Limits.Bulk / 2, Batch: t.Limits.Batch}
+		c.Duration += q.rampUp()
+	}
 	c.Packs = max(1, int(c.Rate*c.Duration.Seconds()))
 	c.Latency, c.Quota, c.BulkQuota, c.Processes = r.Latency, r.Quota, r.BulkQuota, t.Processes
 	c.Poll = max(time.Millisecond, r.BulkTime)
@@ -197,9 +202,29 @@ func (c Config) Verify(ctx context.Context, r Remote, t Tuning) (Round, error) {
 	c.Set = append(c.Set, t.Settings(0)...)
 	c = c.WithDefaults()
 	if err := c.Validate(); err != nil {
-		return Round{}, err
+		return Trial{}, err
 	}
 	c.tell(Event{What: "verify"})
 	d, _, err := c.run(ctx, "verify", 1)
-	return d, err
+	return Trial{Round: d, Intended: c.Rate, Late: d.rateBetween(c.Duration/2, c.Duration), For: c.Duration}, err
+}
+
+// Trial is a proposal that was run.
+type Trial struct {
+	Round
+	Intended float64       // packs a second that arrived
+	Late     float64       // packs a second done in the second half of that time: settled
+	For      time.Duration // how long they arrived
+}
+
+// rateBetween is the mean of the outcomes a second in a part of the round.
+func (d *Round) rateBetween(from, to time.Duration) float64 {
+	total, n := 0.0, 0
+	for i, v := range d.Timeline.Done {
+		if at := float64(i) * float64(d.Timeline.Bucket); at >= from.Seconds() && at < to.Seconds() {
+			total += v
+			n++
+		}
+	}
+	return total / float64(max(1, n))
 }
