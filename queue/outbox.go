@@ -47,7 +47,8 @@ func (c *Conn) Outbox(account string) *Outbox {
 	return o
 }
 
-// Next waits for the next record until ctx ends.
+// Next waits for the next record until ctx ends. Whoever has acked one must call it once
+// more, even then: the next record may be here already, and is given back by Retry.
 func (o *Outbox) Next(ctx context.Context) (OutboxRecord, error) {
 	msgs, err := o.pull.fetch(ctx, 1, 0, 0)
 	if err != nil {
@@ -58,7 +59,7 @@ func (o *Outbox) Next(ctx context.Context) (OutboxRecord, error) {
 		return nil, fail("outbox", outboxConsumer(o.account), err)
 	}
 	return &outboxRecord{
-		c: o.c, msg: msgs[0], delivered: int(m.NumDelivered), turn: m.Sequence.Consumer,
+		c: o.c, pull: o.pull, msg: msgs[0], delivered: int(m.NumDelivered), turn: m.Sequence.Consumer,
 		entry: Entry{
 			Seq: m.Sequence.Stream, Payload: msgs[0].Data, Hash: ledger.Hash(msgs[0].Data), Time: m.Timestamp,
 		},
@@ -67,6 +68,7 @@ func (o *Outbox) Next(ctx context.Context) (OutboxRecord, error) {
 
 type outboxRecord struct {
 	c         *Conn
+	pull      *puller
 	msg       *nats.Msg
 	entry     Entry
 	delivered int
@@ -78,8 +80,15 @@ func (r *outboxRecord) Entry() Entry   { return r.entry }
 func (r *outboxRecord) Delivered() int { return r.delivered }
 func (r *outboxRecord) Turn() uint64   { return r.turn }
 
+// Ack asks for the next record in the same breath: the server gives it out as soon as it has
+// taken the ack.
 func (r *outboxRecord) Ack(ctx context.Context) error {
-	return r.settle("ack", func() error { return r.c.confirm(ctx, r.msg.Reply) })
+	return r.settle("ack", func() error {
+		if ctx.Err() == nil {
+			r.pull.askAhead()
+		}
+		return r.c.confirm(ctx, r.msg.Reply)
+	})
 }
 
 func (r *outboxRecord) Retry(_ context.Context, d time.Duration) error {

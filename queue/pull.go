@@ -47,6 +47,7 @@ type puller struct {
 	sub   *nats.Subscription // owned by the holder of turn; nil until needed
 	inbox string             // owned by the holder of turn
 	n     uint64             // number of the last request; owned by the holder of turn
+	ahead string             // inbox subject of a request for one message that nobody waits for yet; owned by the holder of turn
 }
 
 func newPuller(c *Conn, stream, consumer string, grouped bool) *puller {
@@ -60,11 +61,15 @@ func (p *puller) fetch(ctx context.Context, limit int, fill time.Duration, prior
 		return nil, fmt.Errorf("%d deliveries asked for", limit)
 	}
 	select {
-	case p.turn <- struct{}{}:
-		defer func() { <-p.turn }()
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	case p.turn <- struct{}{}: // even when ctx has ended: what was asked for ahead may be here
+	default:
+		select {
+		case p.turn <- struct{}{}:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
 	}
+	defer func() { <-p.turn }()
 	var got []*nats.Msg
 	for back := (pause{}); len(got) == 0; {
 		var err error
@@ -106,24 +111,57 @@ func (p *puller) afterSilence(ctx context.Context, err error, back *pause) error
 	return back.wait(ctx)
 }
 
+// askAhead makes the request for one message that the next fetch will wait for, so that it
+// travels with what the caller sends next. It is a favour: where it fails, fetch asks.
+func (p *puller) askAhead() {
+	select {
+	case p.turn <- struct{}{}:
+	default:
+		return // somebody fetches
+	}
+	defer func() { <-p.turn }()
+	if p.ahead == "" {
+		p.ahead, _ = p.request(oneMessage)
+	}
+}
+
+// oneMessage is a request that waits for one message.
+var oneMessage = pullRequest{Batch: 1, NoWait: true, Expires: pullExpires, Heartbeat: pullHeartbeat}
+
 // ask makes one pull request and collects what it brings. On return the request
 // does not stand any more. Messages and an error may come together.
 func (p *puller) ask(ctx context.Context, req pullRequest) ([]*nats.Msg, error) {
-	if err := p.listen(); err != nil {
+	reply := p.ahead
+	p.ahead = ""
+	if reply != "" && req == oneMessage && p.sub != nil && p.sub.IsValid() {
+		return p.collect(ctx, req, reply)
+	}
+	reply, err := p.request(req)
+	if err != nil {
 		return nil, err
+	}
+	return p.collect(ctx, req, reply)
+}
+
+// request makes a pull request and returns the subject on which its end will be told.
+func (p *puller) request(req pullRequest) (string, error) {
+	if err := p.listen(); err != nil {
+		return "", err
 	}
 	if p.grouped {
 		req.Group = priorityGroup
 	}
 	body, err := json.Marshal(req)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	p.n++
 	reply := p.inbox + "." + strconv.FormatUint(p.n, 10)
-	if err := p.c.nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+p.stream+"."+p.consumer, reply, body); err != nil {
-		return nil, err
-	}
+	return reply, p.c.nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+p.stream+"."+p.consumer, reply, body)
+}
+
+// collect takes what the request at reply brings.
+func (p *puller) collect(ctx context.Context, req pullRequest, reply string) ([]*nats.Msg, error) {
 	quiet := 2 * pullHeartbeat
 	if req.Heartbeat == 0 {
 		quiet = p.c.cfg.AnswerWait
