@@ -2,12 +2,15 @@ package worker
 
 import (
 	"sync"
+	"time"
 
 	"decom/worker/ledger"
 )
 
 // shelf keeps records by their sequence, the newest ones, up to so many packs: a record of a
-// bulk is a thousand times one of a single call. Not for concurrent use.
+// bulk is a thousand times one of a single call. What is older than shelfTime goes too,
+// because each account has its own shelves, and a process may serve thousands of
+// accounts. Not for concurrent use.
 type shelf struct {
 	most  int // packs; the newest record stays in any case
 	packs int
@@ -18,7 +21,12 @@ type shelf struct {
 type written struct {
 	hash string
 	rec  *ledger.Record
+	at   time.Time
 }
+
+// shelfTime is well above the time from an opening to its outcome when nothing goes wrong; who
+// comes later reads the ledger.
+const shelfTime = 2 * time.Minute
 
 // A pack of a record takes some 600 bytes in memory.
 const (
@@ -37,8 +45,9 @@ func (s *shelf) put(h ledger.Head, r *ledger.Record) {
 	} else {
 		s.order = append(s.order, h.Seq)
 	}
-	s.recs[h.Seq] = written{h.Hash, r}
-	for s.packs += weight(r); s.packs > s.most && len(s.order) > 1; s.order = s.order[1:] {
+	now := time.Now()
+	s.recs[h.Seq] = written{h.Hash, r, now}
+	for s.packs += weight(r); len(s.order) > 1 && (s.packs > s.most || now.Sub(s.recs[s.order[0]].at) >= shelfTime); s.order = s.order[1:] {
 		s.packs -= weight(s.recs[s.order[0]].rec)
 		delete(s.recs, s.order[0])
 	}

@@ -3,6 +3,8 @@ package worker
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"decom/worker/ledger"
 )
@@ -34,6 +36,24 @@ func TestAShelfKeepsTheNewestRecordsUpToItsPacks(t *testing.T) {
 			t.Errorf("after %d:%s, want %s", step.seq, kept, step.kept)
 		}
 	}
+}
+
+// Shelves are one an account: without an end in time a process of many quiet accounts would
+// fill up for days.
+func TestAShelfForgetsWhatIsOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShelf(1000)
+		for seq := range uint64(4) {
+			s.put(ledger.Head{Seq: seq, Hash: fmt.Sprint(seq)}, &ledger.Record{})
+			time.Sleep(shelfTime / 2)
+		}
+		if s.get(0).rec != nil || s.get(1).rec != nil || s.get(2).rec == nil || s.get(3).rec == nil {
+			t.Errorf("after twice its time the shelf holds %v, want the two newest", s.order)
+		}
+		if len(s.recs) != 2 || s.packs != 2 {
+			t.Errorf("%d records of %d places are left", len(s.recs), s.packs)
+		}
+	})
 }
 
 func TestRecentGivesARecordByItsWholeName(t *testing.T) {
