@@ -150,7 +150,7 @@ const patience = 120 * time.Second
 // play pours the scans, lets the faults begin and end, waits for rest and judges.
 func (r *rig) play() (verdict, int) {
 	l := &load{r: r, rng: rand.New(rand.NewPCG(r.plan.Seed, 1))}
-	ctx, cancel := context.WithTimeout(r.t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(r.t.Context(), r.plan.Pour+3*time.Minute)
 	defer cancel()
 	poured := make(chan error, 1)
 	go func() { poured <- l.pour(ctx) }()

@@ -263,7 +263,7 @@ func nmvsFaults(when string) func(*rig, step) (func() error, error) {
 		for i := range 3 {
 			f := kinds[(int(s.Rand%uint64(len(kinds)))+i*2)%len(kinds)]
 			if f.When = when; when == sim.Late {
-				f.Delay = sim.Duration(lateMost - time.Duration(s.Rand%uint64(600*ms)))
+				f.Delay = sim.Duration(lateMost - time.Duration(s.Rand%uint64(2*sec)))
 			}
 			if when == sim.Before && f.Kind == sim.Cut {
 				f.Kind = sim.Reset

@@ -180,6 +180,10 @@ func longLedger(t *testing.T, keep string, packs int) {
 	records := fillLedger(t, r.conn.Ledger(account), account, packs)
 	fmt.Printf("recovery: wrote %d packs in %d records in %.0f s\n", packs, records, time.Since(began).Seconds())
 
+	if err := r.tellAll(account); err != nil {
+		t.Fatal(err)
+	}
+
 	r.plan.Workers = 1
 	w := r.newWorker(0)
 	r.procs = []*worker{w}
@@ -215,7 +219,8 @@ func longLedger(t *testing.T, keep string, packs int) {
 	if out, err := r.decom("ledger", "rebuild", "--account", account, "--who", "bench", "--why", "measured", "--config", config, "--lang", "en"); err != nil {
 		t.Errorf("decom ledger rebuild: %v\n%s", err, out)
 	}
-	fmt.Printf("recovery: decom ledger rebuild of %d packs beside a running worker: %.1f s\n", packs, time.Since(began).Seconds())
+	fmt.Printf("recovery: decom ledger rebuild of %d packs beside a running worker, the command: %.1f s\n", packs, time.Since(began).Seconds())
+	r.firstOutcome("decom ledger rebuild: to the outcome of a new scan", began, 4)
 	began = time.Now()
 	if out, err := r.decom("ledger", "verify", "--config", config); err != nil {
 		t.Errorf("decom ledger verify: %v\n%s", err, out)

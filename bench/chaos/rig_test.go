@@ -35,7 +35,7 @@ const (
 	tHold       = 4 * time.Second
 	tResult     = 10 * time.Second
 	idleNMVS    = 1500 * time.Millisecond
-	lateMost    = time.Second
+	lateMost    = 3 * time.Second // more than T_GRACE: whoever releases without a hold is found out
 	redelivered = 2 * time.Second
 )
 

@@ -98,8 +98,8 @@ func (s *sampler) run(every time.Duration) {
 	s.all = []*series{
 		{name: "memory", unit: "MiB", share: 0.15, least: 8},
 		{name: "heap in use", unit: "MiB", share: 0.15, least: 6},
-		{name: "goroutines", share: 0.05, least: 4},
-		{name: "open files", share: 0.05, least: 4},
+		{name: "goroutines", share: 0.10, least: 16}, // as many calls as two accounts have on their way at once
+		{name: "open files", share: 0.10, least: 16}, // and a pool for Redis that fills up to its 20 in bad moments
 		{name: "own disk", unit: "KiB", share: 0.05, least: 64},
 		{name: "NATS disk a scan", unit: "B", share: 0.20, least: 0},
 		{name: "Redis memory a pack", unit: "B", share: 0.20, least: 0},
