@@ -96,11 +96,12 @@ func TestForecast(t *testing.T) {
 // samplesOf makes a benchmark text of rates.
 func samplesOf(t *testing.T, rates ...string) *Samples {
 	t.Helper()
-	text := "Unit packs/s better=higher\n"
+	var text strings.Builder
+	text.WriteString("Unit packs/s better=higher\n")
 	for _, r := range rates {
-		text += "BenchmarkLine/x 1 100 ns/op " + r + " packs/s 5 cpu-s/100k\n"
+		text.WriteString("BenchmarkLine/x 1 100 ns/op " + r + " packs/s 5 cpu-s/100k\n")
 	}
-	s, err := parseSamples("test", []byte(text))
+	s, err := parseSamples("test", []byte(text.String()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -124,7 +124,7 @@ func (r *Result) report(french bool) ([]byte, error) {
 	for _, n := range r.Notes {
 		p.Notes = append(p.Notes, p.T(noteText(n).FR, noteText(n).EN))
 	}
-	for _, line := range r.Summary() {
+	for _, line := range r.Summary()[len(r.Notes):] { // the notes stand above
 		p.Summary = append(p.Summary, p.T(line.FR, line.EN))
 	}
 	data, err := json.Marshal(r) // escapes < and >, so that it cannot end the script

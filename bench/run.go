@@ -30,6 +30,9 @@ func Run(ctx context.Context, p Plan) (*Result, error) {
 	}
 	began := time.Now()
 	r := &Result{Schema: 1, Began: began.UTC().Truncate(time.Second), Commit: commit(), Versions: versions(), Machine: thisMachine(), Config: p.Config}
+	if r.Machine.Load1 > float64(r.Machine.Cores)/2 {
+		r.Notes = append(r.Notes, "busy")
+	}
 	for name, exe := range map[string]string{"redis-server": p.RedisServer, "nats-server": p.NATSServer} {
 		if exe != "" {
 			r.Versions[name] = versionOf(exe)

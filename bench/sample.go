@@ -64,12 +64,17 @@ func (s *sampler) look() Sample {
 
 // gauges adds what the workers say of themselves. One that does not answer yet is left out.
 func (r *rig) gauges(v *Sample) {
+	known := 0
 	for _, addr := range r.https {
 		families, err := scrape(addr)
 		if err != nil {
 			continue
 		}
-		v.InDoubt += int(total(families["decom_in_doubt_packs"], nil))
+		// Every process counts what another one is sending: what all of them count is in doubt.
+		doubt := int(total(families["decom_in_doubt_packs"], nil))
+		if known++; known == 1 || doubt < v.InDoubt {
+			v.InDoubt = doubt
+		}
 		v.InFlight += int(total(families["decom_inflight_packs"], nil))
 		v.Limit += total(families["decom_rate_limit"], func(m *dto.Metric) bool { return label(m, "service") == "single" })
 		for i, state := range []string{"half_open", "open"} {

@@ -12,9 +12,19 @@ import (
 )
 
 // Both makes a line with the same values in both languages.
+// A figure among them is written as the language writes it.
 func Both(fr, en string, args ...any) scan.Text {
-	return scan.Text{FR: fmt.Sprintf(fr, args...), EN: fmt.Sprintf(en, args...)}
+	french := slices.Clone(args)
+	for i, a := range french {
+		if f, ok := a.(figures); ok {
+			french[i] = strings.ReplaceAll(string(f), ".", ",")
+		}
+	}
+	return scan.Text{FR: fmt.Sprintf(fr, french...), EN: fmt.Sprintf(en, args...)}
 }
+
+// figures is text that holds numbers, with a decimal point.
+type figures string
 
 // Servers tells what will be started, or used.
 func (c *Config) Servers() []scan.Text {
@@ -50,6 +60,9 @@ func noteText(note string) scan.Text {
 	case "holds_cut":
 		return scan.Text{FR: "t_hold ramené à 6 s et settle: e4, pour qu'un doute se règle dans le tour. Pas pour un hôpital.",
 			EN: "t_hold cut to 6 s and settle: e4, so that a doubt is settled within the round. Not for a hospital."}
+	case "busy":
+		return scan.Text{FR: "La machine faisait autre chose avant et pendant : les débits sont un minimum, les latences un maximum.",
+			EN: "The machine was busy with other work: rates are a lower bound, latencies an upper one."}
 	case "nats_yours":
 		return scan.Text{FR: "NATS fourni par --config.", EN: "NATS given by --config."}
 	case "redis_yours":
@@ -59,15 +72,15 @@ func noteText(note string) scan.Text {
 }
 
 // figure prints four significant digits and no exponent.
-func figure(v float64) string {
+func figure(v float64) figures {
 	if v >= 1000 {
-		return strconv.FormatFloat(v, 'f', 0, 64)
+		return figures(strconv.FormatFloat(v, 'f', 0, 64))
 	}
-	return strconv.FormatFloat(v, 'g', 4, 64)
+	return figures(strconv.FormatFloat(v, 'g', 4, 64))
 }
 
 // spread is "median (least-most)".
-func spread(list []float64) string {
+func spread(list []float64) figures {
 	if len(list) == 0 {
 		return "-"
 	}
@@ -90,6 +103,10 @@ func (r *Result) column(of func(*Round) float64) []float64 {
 func (r *Result) Summary() []scan.Text {
 	var list []scan.Text
 	say := func(fr, en string, args ...any) { list = append(list, Both(fr, en, args...)) }
+	for _, n := range r.Notes {
+		t := noteText(n)
+		list = append(list, scan.Text{FR: "! " + t.FR, EN: "! " + t.EN})
+	}
 	if len(r.Rounds) > 0 {
 		say("débit : %s boîtes/s", "rate: %s packs/s", spread(rates(r.Rounds)))
 		if q := r.Config.QuotaPacks(); q > 0 {
@@ -122,7 +139,7 @@ func (r *Result) Summary() []scan.Text {
 	for _, s := range r.Sweeps {
 		var parts []string
 		for _, p := range s.Points {
-			parts = append(parts, p.Value+": "+figure(p.Rate))
+			parts = append(parts, p.Value+": "+string(figure(p.Rate)))
 		}
 		say("balayage %s, boîtes/s : %s ; coude à %s", "sweep %s, packs/s: %s; knee at %s", s.Param, strings.Join(parts, ", "), s.Knee)
 	}
