@@ -96,7 +96,10 @@ func (c *Conn) options(ctx context.Context) ([]nats.Option, error) {
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			c.tell(State{Up: true, Server: nc.ConnectedUrlRedacted(), Err: newEnough(nc.ConnectedServerVersion())})
 		}),
-		nats.ErrorHandler(func(nc *nats.Conn, _ *nats.Subscription, err error) {
+		nats.ErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrSlowConsumer) && sub != nil && strings.HasPrefix(sub.Subject, scanPrefix) {
+				return // Watch: what it misses, Fetch delivers
+			}
 			c.tell(State{Up: nc.IsConnected(), Server: nc.ConnectedUrlRedacted(), Err: err})
 		}),
 	}

@@ -3,6 +3,7 @@ package queue_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -174,5 +175,54 @@ func TestStateIsToldWhenTheServerGoesAndComes(t *testing.T) {
 		if s.Up {
 			return
 		}
+	}
+}
+
+// A delivery of thousands floods whoever watches for people at scanners. That is no fault of
+// the connection, and nobody is to be told at night.
+func TestAFloodPastAWatcherIsNoTrouble(t *testing.T) {
+	t.Parallel()
+	srv := queuetest.StartServer(t, queuetest.ServerConfig{})
+	told := make(chan error, 1)
+	c := setUp(t, queue.Config{URL: srv.URL, OnState: func(s queue.State) {
+		select {
+		case told <- s.Err:
+		default:
+		}
+	}}, "a")
+	seen := make(chan struct{}, 1)
+	go func() {
+		_ = c.Scans("a").Watch(t.Context(), func(queue.Delivery) {
+			select {
+			case seen <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	publisher := connect(t, queue.Config{URL: srv.URL})
+	publish := func(device string, n int) {
+		scans := make([]queue.Scan, n)
+		for i := range scans {
+			scans[i] = queue.Scan{Site: "a", Device: device, ID: fmt.Sprint(device, time.Now().UnixNano(), i), Body: []byte("x")}
+		}
+		if _, err := publisher.PublishScans(t.Context(), scans); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, watching := 0, false; !watching; i++ {
+		publish(fmt.Sprint("person", i), 1)
+		select {
+		case <-seen:
+			watching = true
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	for i := range 3 {
+		publish(fmt.Sprint("file", i), 3000)
+	}
+	select {
+	case err := <-told:
+		t.Errorf("told: %v", err)
+	case <-time.After(200 * time.Millisecond):
 	}
 }
