@@ -4,6 +4,7 @@ FUZZTIME ?= 30s
 DEMO_FLAGS ?=
 BENCH_FLAGS ?= --profile backlog --rounds 5 --ceiling --stages
 PACKS ?= 5000
+COUNT ?= 1
 SEEDS ?= 20000
 SEED ?= 1
 PLAN ?=
@@ -14,7 +15,7 @@ DURATION ?= 10m
 FAULT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint bench bench-run fuzz simulate mutants chaos soak clean
+.PHONY: help build demo test lint bench bench-micro bench-run fuzz simulate mutants chaos soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +38,11 @@ lint: ## gofmt, vet, fix, staticcheck and the rules of the tree
 # CI=1: a missing redis-server is a failure here, not a skip.
 bench: ## the line's throughput, as bench/README.md describes (PACKS=5000 a round)
 	CI=1 go test ./bench -run '^$$' -bench Line -benchtime 1x -timeout 60m -packs $(PACKS)
+
+# PackMemory fills a Redis with 100 million packs and is left out.
+bench-micro: ## each step of the line alone, with allocations (COUNT=1; COUNT=6 and more for benchstat)
+	CI=1 go test -run '^$$' -bench 'Parse|Decode|Encode|Scanner|Outcome$$|Record|ViewApply' -benchmem -count $(COUNT) \
+		./worker/gs1 ./worker/scan ./worker/ledger ./worker/packstate ./nmvs
 
 # -buildvcs: the result names the commit.
 bench-run: ## decom bench run, report.html and all (BENCH_FLAGS="--profile delivery"; bench/README.md)

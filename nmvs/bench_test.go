@@ -5,13 +5,15 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"decom/worker/scan"
 )
 
 func BenchmarkEncode(b *testing.B) {
 	c := demoClient(b, 5)
 	for name, call := range map[string]Call{
 		"single": supplyA, "bulk-500": with(bulkB, func(c *Call) { c.Packs = manyPacks(500) }),
-		"bulk-100000": with(bulkB, func(c *Call) { c.Packs = manyPacks(MaxPacks) }),
+		"bulk-100000": with(bulkB, func(c *Call) { c.Packs = manyPacks(MaxPacks) }), "mixed-500": manyItems(500),
 	} {
 		op, err := c.operation(&call)
 		check(b, err)
@@ -24,6 +26,7 @@ func BenchmarkEncode(b *testing.B) {
 			}
 			b.SetBytes(int64(len(buf)))
 			b.ReportAllocs()
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(call.Packs)), "ns/pack")
 		})
 	}
 }
@@ -31,20 +34,49 @@ func BenchmarkEncode(b *testing.B) {
 func BenchmarkDecode(b *testing.B) {
 	c := demoClient(b, 5)
 	bulk, doc := bulkOf(b, 500)
+	mixed := manyItems(500)
 	for name, tc := range map[string]struct {
 		call Call
 		doc  string
-	}{"single": {supplyA, golden(b, "g120.success.reply", 5)}, "bulk-500": {bulk, doc}} {
+	}{"mixed-500": {poll(mixed, pollC.C, pollC.Tx), mixedResultOf(b, mixed)}, "single": {supplyA, golden(b, "g120.success.reply", 5)}, "bulk-500": {bulk, doc}} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				if _, err := answer(b, c, tc.call, tc.doc); err != nil {
-					b.Fatal(err)
+				a, err := answer(b, c, tc.call, tc.doc)
+				if n := len(tc.call.Packs); err != nil || n > 1 && len(a.Packs) != n {
+					b.Fatal(len(a.Packs), err)
 				}
 			}
 			b.SetBytes(int64(len(tc.doc)))
 			b.ReportAllocs()
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(tc.call.Packs)), "ns/pack")
 		})
 	}
+}
+
+// manyItems is a mixed submit of n packs of one product.
+func manyItems(n int) Call {
+	call := with(mixedC, func(c *Call) { c.Packs = manyPacks(n) })
+	for i := range call.Packs {
+		p := &call.Packs[i]
+		p.C, p.Op, p.Product = fmt.Sprintf("01J8Z5M2P4Q6R8S0T2V4%06d", i), scan.Supply, productB
+	}
+	return call
+}
+
+// mixedResultOf is the result of a mixed submit: all supplied, each item as the golden one.
+func mixedResultOf(t testing.TB, call Call) string {
+	t.Helper()
+	golden := golden(t, "g196.result.reply", 5)
+	from := strings.Index(golden, "<ns1:TrxItem")
+	to := strings.Index(golden, "</ns1:TrxItem>") + len("</ns1:TrxItem>")
+	end := strings.LastIndex(golden, "</ns1:TrxItem>") + len("</ns1:TrxItem>")
+	first := mixedC.Packs[0]
+	var s strings.Builder
+	for i := range call.Packs {
+		p := &call.Packs[i]
+		s.WriteString(strings.NewReplacer(first.C, p.C, "Zk&lt;7aQ0002", p.Serial, productA.Code, p.Product.Code).Replace(golden[from:to]))
+	}
+	return golden[:from] + s.String() + golden[end:]
 }
 
 // bulkOf returns a poll for n packs and its result, all supplied.
