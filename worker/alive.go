@@ -99,5 +99,8 @@ func (a *Account) endAppend(s *slowAppend) {
 	s.ended = true
 	s.timer.Stop()
 	s.mu.Unlock()
+	if wait := a.LedgerWaits(); wait > 0 {
+		a.log.Info("the wait for the ledger is over", "after", wait.Round(time.Second).String())
+	}
 	a.pulse.append(false)
 }

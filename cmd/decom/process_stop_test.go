@@ -36,6 +36,9 @@ func TestStoppedProcessLeavesNothingOpen(t *testing.T) {
 		if !strings.Contains(r.log(), `"msg":"decom has drained"`) {
 			t.Error("the log does not say that it drained")
 		}
+		if !strings.Contains(r.log(), `"msg":"the drain leaves behind, for the next start or another process"`) || !strings.Contains(r.log(), `"scans_waiting":`) {
+			t.Error("the log does not count what is left")
+		}
 		got, err := l.outcomes()
 		if err != nil {
 			t.Fatal(err)

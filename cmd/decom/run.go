@@ -261,6 +261,7 @@ func (p *process) serve(ctx context.Context) error {
 	loops.Wait()
 	close(errs)
 	p.drainOutcomes(helpers)
+	p.tellLeft(helpers)
 	end()
 	rest.Wait()
 	var all []error

@@ -48,3 +48,28 @@ func (p *process) reloaded(err error, at time.Time) {
 	}
 	p.tell.ready(status)
 }
+
+// leftPatience bounds the look at what a drain leaves behind.
+const leftPatience = 2 * time.Second
+
+// tellLeft logs what a drain leaves to the next start, or to another process: nothing of it is
+// lost, but somebody may want to know.
+func (p *process) tellLeft(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, leftPatience)
+	defer cancel()
+	for i := range p.cfg.Accounts {
+		s := accountOfStores(ctx, &p.cfg.Accounts[i], p.conn, p.store, p.conn.Up())
+		p.units[i].live.mu.Lock()
+		submitted := p.units[i].live.load.Submitted
+		p.units[i].live.mu.Unlock()
+		if s.Stores != "" {
+			p.log.Warn("what the drain leaves behind is not known", "account", s.Account, "err", s.Stores)
+			continue
+		}
+		if s.Pending+s.Unacked+s.Outcomes > 0 || s.Open+s.Due > 0 {
+			p.log.Info("the drain leaves behind, for the next start or another process", "account", s.Account,
+				"scans_waiting", s.Pending, "scans_held", s.Unacked, "packs_open", s.Open, "packs_of_bulks_without_result", submitted,
+				"packs_due", s.Due, "outcomes_not_published", s.Outcomes)
+		}
+	}
+}

@@ -326,7 +326,7 @@ func askStores(ctx context.Context, c *loaded) (Status, error) {
 func (a *app) printStatus(s Status) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 8, 2, ' ', 0)
 	say := func(fr, en string, args ...any) {
-		fmt.Fprintf(w, a.lang.of(scan.Text{FR: fr, EN: en})+"\n", args...)
+		fmt.Fprintf(w, a.text(fr, en)+"\n", args...)
 	}
 	if s.Worker != "" {
 		say("processus\t%s depuis %s", "process\t%s since %s", s.Worker, s.Since)
@@ -336,31 +336,40 @@ func (a *app) printStatus(s Status) error {
 		say("! %d scans du site %s : aucun compte ne le nomme", "! %d scans of site %s: no account names it", n, site)
 	}
 	say("compte\tattente\tplus ancien\touverts\ten doute\tà renvoyer\tà examiner\tdisjoncteur\tdébit", "account\tbacklog\toldest\topen\tin doubt\tdue\tto review\tbreaker\trate")
-	for _, c := range s.Accounts {
+	for i := range s.Accounts {
+		c := &s.Accounts[i]
 		breaker, rate := "-", "-"
 		if len(c.Services) > 0 {
 			breaker, rate = c.Services[0].Breaker, fmt.Sprintf("%.3g/s", c.Services[0].Rate)
 		}
 		fmt.Fprintf(w, "%s\t%d\t%s\t%d\t%d\t%d\t%d\t%s\t%s\n", c.Account, c.Pending+c.Unacked,
 			(time.Duration(c.OldestSeconds) * time.Second).String(), c.Open, c.InDoubt, c.Due, c.Parked, breaker, rate)
-		if c.Halted {
-			say("! %s est ARRÊTÉ : %s", "! %s is HALTED: %s", c.Account, c.HaltedWhy)
-		}
-		for _, line := range c.controlLines(a.lang) {
-			fmt.Fprintf(w, "! %s: %s\n", c.Account, line)
-		}
-		if c.Stores != "" {
-			say("! %s : chiffres incomplets, 0 peut vouloir dire inconnu : %s", "! %s: figures are missing, 0 may mean unknown: %s", c.Account, c.Stores)
-		}
-		if c.Trouble != "" {
-			say("! %s attend : %s", "! %s waits: %s", c.Account, c.Trouble)
-		}
-		if c.LedgerWaits > 0 {
-			say("! %s : un enregistrement attend depuis %s d'être stocké ; le disque de NATS est-il plein ?", "! %s: a record has waited %s to be stored; is NATS's disk full?",
-				c.Account, (time.Duration(c.LedgerWaits) * time.Second).String())
-		}
+	}
+	// Below the table: a line of another shape in it would break its columns.
+	for i := range s.Accounts {
+		a.sayWrong(&s.Accounts[i], say)
 	}
 	return w.Flush()
+}
+
+// sayWrong tells what is wrong with an account, or what people set for it.
+func (a *app) sayWrong(c *AccountStatus, say func(fr, en string, args ...any)) {
+	if c.Halted {
+		say("! %s est ARRÊTÉ : %s", "! %s is HALTED: %s", c.Account, c.HaltedWhy)
+	}
+	for _, line := range c.controlLines(a.lang) {
+		say("! %s : %s", "! %s: %s", c.Account, line)
+	}
+	if c.Stores != "" {
+		say("! %s : chiffres incomplets, 0 peut vouloir dire inconnu : %s", "! %s: figures are missing, 0 may mean unknown: %s", c.Account, c.Stores)
+	}
+	if c.Trouble != "" {
+		say("! %s attend : %s", "! %s waits: %s", c.Account, c.Trouble)
+	}
+	if c.LedgerWaits > 0 {
+		say("! %s : un enregistrement attend depuis %s d'être stocké ; le disque de NATS est-il plein ?", "! %s: a record has waited %s to be stored; is NATS's disk full?",
+			c.Account, (time.Duration(c.LedgerWaits) * time.Second).String())
+	}
 }
 
 // embeddedURL is the address that a running process with an embedded server left, or "".
