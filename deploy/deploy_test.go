@@ -24,6 +24,9 @@ var (
 	histogram  = regexp.MustCompile(`_(bucket|sum|count)$`)
 )
 
+// controlMetrics go beyond contract.md section 6; alerts rest on them, so they stay as they are.
+var controlMetrics = []string{"decom_config_reload_failed", "decom_ledger_waiting_seconds", "decom_paused"}
+
 // metricsOf returns the metrics that an expression names, histograms without suffix.
 func metricsOf(expr string) []string {
 	var names []string
@@ -67,9 +70,9 @@ func exported(t *testing.T) []string {
 
 func TestTheProgramHasEveryMetricThatUsersMayBuildOn(t *testing.T) {
 	have := exported(t)
-	for _, n := range contractMetrics {
+	for _, n := range slices.Concat(contractMetrics, controlMetrics) {
 		if !slices.Contains(have, n) {
-			t.Errorf("%s stands in contract.md, and the program does not give it", n)
+			t.Errorf("%s stands in contract.md or in an alert, and the program does not give it", n)
 		}
 	}
 }
@@ -98,7 +101,7 @@ func TestAlertsNameContractMetricsOnly(t *testing.T) {
 			t.Errorf("%s looks at no metric", r.name)
 		}
 		for _, n := range names {
-			if !slices.Contains(contractMetrics, n) {
+			if !slices.Contains(contractMetrics, n) && !slices.Contains(controlMetrics, n) {
 				t.Errorf("%s looks at %s, which is not in contract.md", r.name, n)
 			}
 		}
