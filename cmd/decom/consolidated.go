@@ -250,12 +250,12 @@ func (a *app) fileOf(ctx context.Context, g *goods, ref, id string) (*consolidat
 		return nil, errors.New(a.text("aucun fichier ne liste "+ref+" ; demandez-le à l'expéditeur, ou scannez les boîtes une à une",
 			"no file lists "+ref+"; ask the sender for it, or scan the packs one by one"))
 	case len(files) > 1:
-		list := ""
+		var list strings.Builder
 		for _, f := range files {
-			list += fmt.Sprintf("\n  %s  %s  %s", f.ID, day(f.AddedAt()), f.Name)
+			fmt.Fprintf(&list, "\n  %s  %s  %s", f.ID, day(f.AddedAt()), f.Name)
 		}
 		return nil, errors.New(a.text(ref+" figure dans plusieurs fichiers ; choisissez avec --file ID, et écartez l'autre (drop) :",
-			ref+" stands in several files; choose with --file ID, and drop the other one:") + list)
+			ref+" stands in several files; choose with --file ID, and drop the other one:") + list.String())
 	}
 	return files[0], nil
 }

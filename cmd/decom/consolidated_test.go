@@ -83,12 +83,12 @@ func TestConsolidatedCodesFromFileToSheet(t *testing.T) {
 	has(run(0, "", "ls"), id, "alloga", "delivery.csv")
 
 	// The first case is counted before it is received: one is missing, one too many.
-	count := ""
+	var count strings.Builder
 	for i := range 5 {
-		count += carrierOf(fmt.Sprintf("SN%04d", i)) + "\n"
+		count.WriteString(carrierOf(fmt.Sprintf("SN%04d", i)) + "\n")
 	}
 	has(run(1, "]D2x\n", "sample", id, "--who", "anne"), "line 1: Upper and lower case", "nothing is noted")
-	has(run(0, count+carrierOf("STRANGER")+"\n", "sample", id, "--of", "]C100"+sscc1, "--who", "anne"), "5 packs as listed", "1 missing, 1 too many", "STRANGER")
+	has(run(0, count.String()+carrierOf("STRANGER")+"\n", "sample", id, "--of", "]C100"+sscc1, "--who", "anne"), "5 packs as listed", "1 missing, 1 too many", "STRANGER")
 
 	has(run(2, "", "receive", "BL-7"), "--who")
 	has(run(1, "", "receive", "BL-8", "--who", "anne"), "no file lists BL-8")

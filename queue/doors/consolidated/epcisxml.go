@@ -39,6 +39,9 @@ func (c *collector) readXML(r io.Reader) error {
 	}
 }
 
+// maxNesting is far above the 10 or so of EPCIS, so that a hostile file fills no memory.
+const maxNesting = 64
+
 type xmlReader struct {
 	c    *collector
 	d    *xml.Decoder
@@ -51,6 +54,9 @@ type xmlReader struct {
 func (x *xmlReader) token(t xml.Token) error {
 	switch t := t.(type) {
 	case xml.StartElement:
+		if len(x.path) == maxNesting {
+			return problem("des éléments sont emboîtés plus de %d fois", "elements are nested more than %d deep", maxNesting)
+		}
 		x.path = append(x.path, t.Name.Local)
 		x.text.Reset()
 		return x.start(t.Name.Local)
@@ -108,6 +114,9 @@ func (x *xmlReader) end(name, text string) error {
 	case "parentID":
 		e.parent = strings.TrimSpace(text)
 	case "epc":
+		if len(e.epcs)+len(e.children) > 2*MaxRows {
+			return errTooMany
+		}
 		switch above {
 		case "epcList":
 			e.epcs = append(e.epcs, text)

@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"decom/worker/scan"
 )
 
 func read(t *testing.T, fill func(io.Writer)) *List {
@@ -217,6 +219,7 @@ func TestAFileThatCannotBeUsedSaysWhyInBothLanguages(t *testing.T) {
 		"UTF-16":           "\xff\xfeg\x00t\x00",
 		"cut XML":          xmlOf(commission("A"))[:200],
 		"other XML":        "<a/>",
+		"nested":           xmlOf(strings.Repeat("<a>", 70) + strings.Repeat("</a>", 70)),
 		"two roots":        xmlOf(commission("A")) + xmlOf(commission("B")),
 		"DTD":              `<!DOCTYPE x [<!ENTITY a "b">]>` + xmlOf(commission("A")),
 		"entity":           xmlOf(strings.Replace(commission("A"), "L1", "&a;", 1)),
@@ -264,4 +267,38 @@ func TestAFullDateMatchesTheDayOrItsMonth(t *testing.T) {
 			t.Errorf("%s, %s: %v", tc.full, tc.printed, got)
 		}
 	}
+}
+
+// FuzzRead: whatever comes, nothing panics, every row is one that the check takes, no pack
+// is there twice, and a refusal of the whole has both languages.
+func FuzzRead(f *testing.F) {
+	d := makeDelivery(4, true) // small, or minimising takes all the time
+	for _, fill := range []func(io.Writer){d.xml, d.json, d.csv, text(csvHead + "03400930000007,A,L,281100,\n"), text(xmlOf(commission("A")))} {
+		var b bytes.Buffer
+		fill(&b)
+		f.Add(b.Bytes())
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		l, _, err := Read(bytes.NewReader(data), allow, "")
+		if err != nil {
+			if p, ok := errors.AsType[*Problem](err); !ok || p.Text.FR == "" {
+				t.Fatalf("%v (%T)", err, err)
+			}
+			return
+		}
+		seen := map[packKey]bool{}
+		for _, r := range l.Rows {
+			if reason, field := allow(scan.Fields{Scheme: r.Scheme, Code: r.Code, Serial: r.Serial, Batch: r.Batch, Expiry: r.Expiry}); reason != "" || seen[r.key()] {
+				t.Fatalf("%+v: %s in %s, twice %v", r, reason, field, seen[r.key()])
+			}
+			seen[r.key()] = true
+			if int(r.Parent) >= len(l.Containers) {
+				t.Fatalf("%+v: no such container", r)
+			}
+		}
+		rows, boxes, _, err := encodeParts(l)
+		if err != nil || len(rows) == 0 && l.Declared() > 0 {
+			t.Fatal(len(rows), len(boxes), err)
+		}
+	})
 }

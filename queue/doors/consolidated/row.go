@@ -8,10 +8,11 @@ import (
 	"decom/worker/scan"
 )
 
-// Bounds of one file. A delivery of a whole pallet train is some 60,000 packs.
+// Bounds of one file. A delivery of a whole pallet train is some 60,000 packs, and the
+// wordiest format takes some 300 bytes for one.
 const (
 	MaxRows  = 500_000
-	MaxBytes = 1 << 30
+	MaxBytes = 256 << 20
 )
 
 // Row is one pack of a file that may be sent. The short names are those of storage.
