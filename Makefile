@@ -8,7 +8,7 @@ COUNT ?= 1
 SEEDS ?= 20000
 SEED ?= 1
 PLAN ?=
-MUTANT_SEEDS ?= 3000
+MUTANT_SEEDS ?= 2000
 MUTANTS ?=
 RUNS ?= 20
 DURATION ?= 10m
@@ -55,7 +55,7 @@ fuzz: ## every fuzz target one after another, FUZZTIME (30s) each
 simulate: ## random schedules of the whole line against every invariant (SEEDS=20000 SEED=1 PLAN=mode=bulk)
 	@deploy/dev/simulate.sh $(SEEDS) $(SEED) $(PLAN)
 
-mutants: ## break each rule of the protocol once and show that the simulation notices (MUTANT_SEEDS=3000 MUTANTS="B1 B7")
+mutants: ## break each rule of the protocol once and show that the simulation notices (MUTANT_SEEDS=2000 MUTANTS="B1 B7")
 	@deploy/dev/mutants.sh $(MUTANT_SEEDS) $(MUTANTS)
 
 chaos: ## real processes, faults by seed, a judge over all of them (RUNS=20 SEED=1 FAULT=redis; bench/results/faults.md)
