@@ -14,9 +14,6 @@ import (
 	"decom/worker/scan"
 )
 
-// bodyTime is how long a body may take to arrive: 1 MiB over a slow line.
-const bodyTime = 30 * time.Second
-
 // item is one scan of a request, or why it is none.
 type item struct {
 	draft doors.Draft
@@ -59,16 +56,14 @@ func formOf(r *http.Request) (form, bool) {
 	return 0, false
 }
 
-// readBody reads at most max bytes in bodyTime. The server has no read time limit of its
-// own: it would end the streams of outcomes, too.
-func readBody(w http.ResponseWriter, r *http.Request, max int64) ([]byte, *Problem) {
-	if r.ContentLength > max {
+// readBody reads at most cfg.MaxBody bytes before the request's read
+// deadline. After a failure that stays: the server reads on for what is left of a body
+// before it sends the answer.
+func readBody(w http.ResponseWriter, r *http.Request, cfg Config) ([]byte, *Problem) {
+	if r.ContentLength > cfg.MaxBody {
 		return nil, tooLarge.problem(r, "")
 	}
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(bodyTime)) // fakes of tests cannot
-	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, max))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, cfg.MaxBody))
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		return nil, tooLarge.problem(r, "")
 	}
@@ -78,6 +73,7 @@ func readBody(w http.ResponseWriter, r *http.Request, max int64) ([]byte, *Probl
 	if err != nil {
 		return nil, badBody.problem(r, "")
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // what follows takes the time it takes
 	return body, nil
 }
 

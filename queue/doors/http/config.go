@@ -32,6 +32,9 @@ type Config struct {
 	// Patience is how long the stream's acknowledgement is waited for. Default 5 s: the
 	// sender has the scan still and sends it again.
 	Patience time.Duration
+	// BodyTime is how long a request's body may take to arrive. Default 30 s: 1 MiB over a
+	// slow line.
+	BodyTime time.Duration
 	// Beat is the time between signs of life on a stream of outcomes. Default 15 s, below
 	// the idle limit of usual proxies.
 	Beat time.Duration
@@ -52,6 +55,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Patience == 0 {
 		c.Patience = 5 * time.Second
+	}
+	if c.BodyTime == 0 {
+		c.BodyTime = 30 * time.Second
 	}
 	if c.Beat == 0 {
 		c.Beat = 15 * time.Second
@@ -80,7 +86,7 @@ func (c Config) Validate() error {
 	if c.MaxBody < 0 || c.MaxBody > 64<<20 || c.MaxBody > 0 && c.MaxBody < scan.MaxEvent {
 		bad("max_body: %d is not in %d to %d", c.MaxBody, scan.MaxEvent, 64<<20)
 	}
-	if c.MaxItems < 0 || c.Parallel < 0 || c.Patience < 0 || c.Beat < 0 {
+	if c.MaxItems < 0 || c.Parallel < 0 || c.Patience < 0 || c.BodyTime < 0 || c.Beat < 0 {
 		bad("negative limit")
 	}
 	return errors.Join(errs...)

@@ -80,8 +80,12 @@ func New(cfg Config, deps Deps) (*Door, error) {
 	return d, nil
 }
 
-// Handler is the door without a server; for tests.
-func (d *Door) Handler() http.Handler { return d.mux }
+// ServeHTTP answers one request. A body must arrive within cfg.BodyTime, whoever sends it:
+// the server itself has no such limit, which would end the streams of outcomes, too.
+func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(d.cfg.BodyTime)) // fakes of tests cannot
+	d.mux.ServeHTTP(w, r)
+}
 
 func (d *Door) ready(w http.ResponseWriter, _ *http.Request) {
 	if !d.deps.Queue.Up() {
@@ -101,6 +105,10 @@ type caller struct {
 // never widen it.
 func (d *Door) guarded(serve func(http.ResponseWriter, *http.Request, caller) *Problem) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead { // a pattern of GET takes it, too, and a stream has no head of its own
+			badMethod.problem(r, "").write(w)
+			return
+		}
 		c, p := d.identify(r)
 		if p == nil {
 			p = serve(w, r, c)
@@ -186,7 +194,7 @@ const closing = 5 * time.Second
 // once, and Serve returns nil.
 func (d *Door) Serve(ctx context.Context, ln net.Listener) error {
 	srv := &http.Server{
-		Handler: d.mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		Handler: d, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(d.deps.Log.Handler(), slog.LevelDebug),
 	}
 	streams, end := context.WithCancel(context.WithoutCancel(ctx))

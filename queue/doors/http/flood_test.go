@@ -1,6 +1,7 @@
 package httpdoor_test
 
 import (
+	"bufio"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -120,6 +121,55 @@ func TestTheFloodOfOneDeviceLeavesTheOthersLatencyAlone(t *testing.T) {
 	// The floor is for a busy machine; without pace and places it is seconds.
 	if limit := max(5*at99(calm), 250*time.Millisecond); at99(flooded) > limit {
 		t.Errorf("99 of 100 answers within %v, want %v", at99(flooded), limit)
+	}
+}
+
+func TestABodyThatDoesNotComeEndsItsRequestOnly(t *testing.T) {
+	b := newBench(t, nil, func(c *httpdoor.Config, _ *httpdoor.Deps) { c.BodyTime = 100 * time.Millisecond })
+	conn, err := net.Dial("tcp", strings.TrimPrefix(b.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "POST /v1/scans HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: 1000\r\n\r\n]d2", b.token["nord/rowa"])
+	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil || resp.StatusCode != 408 {
+		t.Fatalf("%v %+v", err, resp)
+	}
+	if a := b.post("nord/rowa", "text/plain", packText); a.StatusCode != 202 {
+		t.Errorf("the next one: %s", a.Status)
+	}
+	// One that is refused before its body is read must not hang on it either.
+	refused, err := net.Dial("tcp", strings.TrimPrefix(b.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer refused.Close()
+	fmt.Fprint(refused, "POST /v1/scans HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n]d2")
+	_ = refused.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if resp, err := http.ReadResponse(bufio.NewReader(refused), nil); err != nil || resp.StatusCode != 401 {
+		t.Errorf("without a token: %v %+v", err, resp)
+	}
+	// A stream of outcomes lives longer than a body may.
+	if ids, _ := b.events("nord/rowa", "/v1/outcomes", "", 4); len(ids) != 4 {
+		t.Errorf("a stream ended after %v", ids)
+	}
+}
+
+func TestHealthIsToldWithoutAToken(t *testing.T) {
+	b := newBench(t, nil, nil)
+	for path, want := range map[string]int{"/livez": 200, "/readyz": 200} {
+		if a := b.do("", "GET", path, "", ""); a.StatusCode != want {
+			t.Errorf("%s: %s", path, a.Status)
+		}
+	}
+	b.queue.set(func() { b.queue.down = true })
+	if a := b.do("", "GET", "/readyz", "", ""); a.StatusCode != 503 {
+		t.Errorf("/readyz without NATS: %s", a.Status)
+	}
+	if a := b.do("nord/rowa", "HEAD", "/v1/outcomes", "", ""); a.StatusCode != 405 {
+		t.Errorf("HEAD of a stream: %s", a.Status)
 	}
 }
 

@@ -181,7 +181,7 @@ func (b *bench) do(who, method, path, contentType, body string, header ...string
 	if a.body, err = io.ReadAll(resp.Body); err != nil {
 		b.t.Fatal(err)
 	}
-	if strings.Contains(resp.Header.Get("Content-Type"), "json") {
+	if strings.Contains(resp.Header.Get("Content-Type"), "json") && method != "HEAD" {
 		if err := json.Unmarshal(a.body, &a.v); err != nil {
 			b.t.Fatalf("%s: %v", a.body, err)
 		}

@@ -126,6 +126,7 @@ func (d *Door) outcomeStream(w http.ResponseWriter, r *http.Request, f queue.Out
 		}()
 	}
 	s := &stream{w: w, control: http.NewResponseController(w)}
+	_ = s.control.SetReadDeadline(time.Time{}) // the server would take its end for the reader's
 	if s.write([]byte("retry: 3000\n\n")) != nil {
 		return nil
 	}

@@ -74,7 +74,7 @@ func (d *Door) post(w http.ResponseWriter, r *http.Request, c caller) *Problem {
 	if !ok {
 		return badType.problem(r, "")
 	}
-	body, problem := readBody(w, r, d.cfg.MaxBody)
+	body, problem := readBody(w, r, d.cfg)
 	if problem != nil {
 		return problem
 	}
