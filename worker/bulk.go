@@ -57,7 +57,7 @@ func (l *loop) needSingle(states ledger.States, due []duePack) (n int) {
 		if it.rejected != nil {
 			continue
 		}
-		read := it.e.Op.IsRead() || l.cfg.Settle == E3 && it.read == nil
+		read := it.e.Op.IsRead() || l.verifiesFirst() && it.read == nil
 		if read || plain && (it.e.Op.IsUndo() || it.e.Entry == scan.Manual) {
 			n++
 		}

@@ -105,12 +105,14 @@ func tuned(v Live, t *ledger.Limits) (Live, error) {
 // Pace is what counts for an account now: what people set, and the limits in use.
 type Pace struct {
 	Pause, Tune *ledger.Standing // nil: none
+	Verify      *ledger.Standing // both stores lost: each pack is verified before its open; nil: no
 	Live
 }
 
 // paced is what the loop has taken over.
 type paced struct {
 	pause, tune *ledger.Standing
+	verify      *ledger.Standing
 	base        *Live
 }
 
@@ -119,7 +121,7 @@ type paced struct {
 // decided next.
 func (l *loop) pace(now time.Time) {
 	pause, tune := l.controls.Now(now)
-	next := paced{pause: pause, tune: tune, base: l.live.Load()}
+	next := paced{pause: pause, tune: tune, verify: l.controls.Verify, base: l.live.Load()}
 	if next == l.paced {
 		return
 	}
@@ -150,7 +152,7 @@ func (l *loop) pace(now time.Time) {
 	}
 	l.tellPace(was, next)
 	if h := l.deps.Hooks.Paced; h != nil {
-		h(Pace{Pause: pause, Tune: tune, Live: v})
+		h(Pace{Pause: pause, Tune: tune, Verify: next.verify, Live: v})
 	}
 }
 
@@ -171,6 +173,12 @@ func (l *loop) tellPace(was, is paced) {
 	}
 	tell("account paused: nothing new is sent, scans wait", "pause ended", was.pause, is.pause)
 	tell("account tuned: other limits than the configured ones", "tune ended", was.tune, is.tune)
+	switch {
+	case was.verify == nil && is.verify != nil:
+		l.log.Warn("both stores are said to be lost: each pack is verified before it is sent", "who", is.verify.Who, "why", is.verify.Why, "seq", is.verify.Seq)
+	case was.verify != nil && is.verify == nil:
+		l.log.Warn("packs are not verified before they are sent any more", "began_by", was.verify.Who)
+	}
 }
 
 // ledgerLook is how often a loop looks at the ledger's end; one that had nothing to do for

@@ -263,7 +263,7 @@ func (l *loop) draftItem(d *draft, it *item, states ledger.States, r rules) (ope
 	case read:
 		l.draftRead(d, it)
 	case open:
-		if l.cfg.Settle == E3 && it.read == nil {
+		if l.verifiesFirst() && it.read == nil {
 			l.draftRead(d, it)
 			break
 		}

@@ -204,7 +204,7 @@ func (p *projector) take(ctx context.Context, e queue.Entry) error {
 	for i := range r.Fact {
 		if k := r.Fact[i].Kind; k == ledger.Halt || k == ledger.Resume {
 			p.halt, p.haltSeq = &r.Fact[i], e.Seq
-		} else if k == ledger.Pause || k == ledger.Tune || k == ledger.Continue {
+		} else if k == ledger.Pause || k == ledger.Tune || k == ledger.Continue || k == ledger.VerifyFirst || k == ledger.VerifyEnd {
 			p.control = true
 		}
 	}

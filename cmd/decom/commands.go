@@ -22,6 +22,7 @@ func commands() []func(*app) *cobra.Command {
 		newPauseCommand,
 		newResumeCommand,
 		newTuneCommand,
+		newVerifyFirstCommand,
 		newReviewCommand,
 		newLedgerCommand,
 		newExplainCommand,

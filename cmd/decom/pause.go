@@ -212,7 +212,7 @@ func controlStatus(s *ledger.Standing) *ControlStatus {
 // controls fills in what people set.
 func (s *AccountStatus) controls(c ledger.Controls, now time.Time) {
 	pause, tune := c.Now(now)
-	s.Paused, s.Tuned = controlStatus(pause), controlStatus(tune)
+	s.Paused, s.Tuned, s.VerifyFirst = controlStatus(pause), controlStatus(tune), controlStatus(c.Verify)
 }
 
 // controlLines tell what people set, for screens: one line each, without its mark.
@@ -231,6 +231,10 @@ func (s *AccountStatus) controlLines(l language) (lines []string) {
 	if s.Tuned != nil {
 		limits := strings.ReplaceAll(limitsText(s.Tuned.Limits), "%", "%%")
 		tell(s.Tuned, "RÉGLÉ ("+limits+") jusqu'à %s, par %s : %s", "TUNED ("+limits+") until %s, by %s: %s")
+	}
+	if v := s.VerifyFirst; v != nil {
+		lines = append(lines, fmt.Sprintf(l.of(scan.Text{FR: "chaque boîte est VÉRIFIÉE avant son envoi, jusqu'à decom verify-first --end, par %s : %s",
+			EN: "each pack is VERIFIED before it is sent, until decom verify-first --end, by %s: %s"}), v.Who, v.Why))
 	}
 	return lines
 }

@@ -122,7 +122,7 @@ func (a *app) resume(ctx context.Context, account string, flags personFlags, f r
 	return nil
 }
 
-// sayStanding tells what people set for the account, and whether there is any.
+// sayStanding tells what people set for the account, and whether a resume ends any of it.
 func (a *app) sayStanding(account string, c ledger.Controls) bool {
 	var s AccountStatus
 	s.controls(c, time.Now())
@@ -130,7 +130,7 @@ func (a *app) sayStanding(account string, c ledger.Controls) bool {
 	for _, line := range lines {
 		a.sayf("%s : %s", "%s: %s", account, line)
 	}
-	return len(lines) > 0
+	return s.Paused != nil || s.Tuned != nil
 }
 
 // endControls ends the pause and the tune that were shown.

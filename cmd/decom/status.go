@@ -67,6 +67,7 @@ type AccountStatus struct {
 	LedgerWaits   float64                `json:"ledger_waiting_seconds,omitempty"` // a record cannot be stored: is NATS's disk full?
 	Paused        *ControlStatus         `json:"paused,omitempty"`                 // by a person: nothing new is sent
 	Tuned         *ControlStatus         `json:"tuned,omitempty"`                  // by a person: other limits
+	VerifyFirst   *ControlStatus         `json:"verify_first,omitempty"`           // both stores lost: each pack is verified before it is sent
 	Stores        string                 `json:"stores,omitempty"`                 // why figures of the stores are missing
 
 	Password string        `json:"password_until,omitempty"` // once NMVS has said so
@@ -129,7 +130,7 @@ func (u *unit) fill(s *AccountStatus) {
 	if time.Since(u.live.lastBad) < troubleFresh {
 		s.Trouble = u.live.trouble
 	}
-	s.controls(ledger.Controls{Pause: u.live.pace.Pause, Tune: u.live.pace.Tune}, time.Now())
+	s.controls(ledger.Controls{Pause: u.live.pace.Pause, Tune: u.live.pace.Tune, Verify: u.live.pace.Verify}, time.Now())
 	s.Alerts = slices.Clone(u.live.alerts)
 	if s.passwordUntil = u.live.passwordUntil; !s.passwordUntil.IsZero() {
 		s.Password = scan.Time(s.passwordUntil)

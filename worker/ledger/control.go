@@ -40,6 +40,9 @@ type Controls struct {
 	Seq   uint64    `json:"seq"` // of the last record that changed it
 	Pause *Standing `json:"pause,omitempty"`
 	Tune  *Standing `json:"tune,omitempty"`
+	// Verify says that both stores lost what they knew: until a person ends it, each pack is
+	// verified ACTIVE before its open (protocol.md section 9). No pause or tune touches it.
+	Verify *Standing `json:"verify,omitempty"`
 }
 
 // Add takes the record at seq and says whether it changed anything. Records that were
@@ -62,6 +65,10 @@ func (c *Controls) Add(seq uint64, r *Record) bool {
 			c.Tune = &s
 		case Continue:
 			c.Pause, c.Tune = nil, nil
+		case VerifyFirst:
+			c.Verify = &s
+		case VerifyEnd:
+			c.Verify = nil
 		default:
 			continue
 		}

@@ -173,6 +173,9 @@ const (
 	Pause     Kind = "pause"     // a person has nothing new taken in or opened, see Controls
 	Tune      Kind = "tune"      // a person sets other limits, see Controls
 	Continue  Kind = "continue"  // a person ends the pause and the tune that stand
+
+	VerifyFirst Kind = "verify_first" // both stores lost: each pack is verified before its open, see Controls
+	VerifyEnd   Kind = "verify_end"   // a person ends that
 )
 
 // Fact states something about an attempt (C, Of), about packs, or about the
