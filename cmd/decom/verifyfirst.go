@@ -64,7 +64,7 @@ func (a *app) verifyFirst(ctx context.Context, account string, on bool, flags pe
 		seq, err := worker.SetVerifyFirst(ctx, d.conn.Ledger(name), d.store, name, on, person)
 		switch {
 		case errors.Is(err, worker.ErrVerifyFirst):
-			return a.errorf("%[1]s : c'est déjà ainsi ; rien n'est écrit", "%s: %w; nothing was written", name, err)
+			return a.errorf("c'est déjà ainsi ; rien n'est écrit", "%w; nothing was written", err)
 		case err != nil:
 			return err
 		case on:
