@@ -342,6 +342,12 @@ func (r *rig) yaml(dir, natsURL, redis, nmvsAddr string) string {
 	}
 	fmt.Fprintf(&b, "  ca: %q\nprotocol: {settle: %s, t_send: %s, t_reuse: 300ms, t_http_single: %s, t_http_bulk: %s, t_grace: %s, t_hold_single: %s, t_hold_bulk: %s, t_result: %s, t_poll: 50ms}\naccounts:\n",
 		filepath.Join(r.sim.dir, "ca.pem"), r.plan.Settle, tSend, tHTTP, tHTTP, tGrace, tHold, tHold, tResult)
+	if r.plan.Direct { // a measurement, with production's waits
+		cut := strings.Index(b.String(), "protocol: {settle")
+		text := b.String()[:cut]
+		b.Reset()
+		b.WriteString(text + "accounts:\n")
+	}
 	for i, a := range r.plan.accounts() {
 		login := i%99 + 1
 		fmt.Fprintf(&b, "  - {name: %s, sites: [%s], client_login_id: FR-SIM-%04d, user_id: robot%02d, password_file: %q, certificate: %q, passphrase_file: %q,\n     mode: %s, limits: {single: 2000/s, bulk: 200/s, parallel: 8, batch: 50}}\n",
@@ -366,6 +372,9 @@ func (w *worker) start() {
 	defer log.Close() // the child has its own copy
 	cmd := exec.Command(bin, "run", "--config", w.config)
 	cmd.Env = []string{"HOME=" + filepath.Dir(w.config), "PATH=" + os.Getenv("PATH")}
+	if w.r.plan.Long && !w.r.plan.Direct { // decom lets five times what it holds pile up, up to 128 MiB; a soak wants to see what it holds
+		cmd.Env = append(cmd.Env, "GOGC=25")
+	}
 	cmd.Stdout, cmd.Stderr = log, log
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -260,7 +260,7 @@ func scaleOf(t *testing.T, workers, accounts int) {
 
 	time.Sleep(12 * time.Second) // the first heartbeats and housekeeping are over
 	used, nats := r.cpuOf(10 * time.Second)
-	each := max(1, 6000/accounts)
+	each := max(1, 1500/accounts)
 	first := time.Now()
 	r.publishEach(each, "rate")
 	r.until(seen, accounts*(1+each))
