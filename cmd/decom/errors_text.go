@@ -1,6 +1,9 @@
 package main
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Errors that a person in a pharmacy meets are said in their language, as texts are. They
 // are put together where the language is known; causes from further down stay English, as
@@ -14,4 +17,35 @@ func (a *app) errorf(fr, en string, args ...any) error {
 // usagef is a complaint about the command line in the user's language.
 func (a *app) usagef(fr, en string, args ...any) error {
 	return exitWith(exitUsage, a.errorf(fr, en, args...))
+}
+
+// spoken is an error in both languages, for code that does not know the user's. Error gives the
+// English one; execute prints the user's where the command ends with it.
+type spoken struct{ fr, en error }
+
+func (s *spoken) Error() string { return s.en.Error() }
+
+// Unwrap keeps causes that were given with %w.
+func (s *spoken) Unwrap() error { return s.en }
+
+// spokenf is fmt.Errorf in both languages; both sentences take the same values.
+func spokenf(fr, en string, args ...any) error {
+	return &spoken{fr: fmt.Errorf(fr, args...), en: fmt.Errorf(en, args...)}
+}
+
+// spokenUsagef is a complaint about the command line in both languages.
+func spokenUsagef(fr, en string, args ...any) error {
+	return exitWith(exitUsage, spokenf(fr, en, args...))
+}
+
+// inLanguage is the error's text as the user reads it.
+func (l language) inLanguage(err error) string {
+	e, coded := errors.AsType[*exitError](err)
+	if coded {
+		err = e.err
+	}
+	if s, ok := err.(*spoken); ok && l == french { // as it is: a wrap around it has words of its own
+		return s.fr.Error()
+	}
+	return err.Error()
 }

@@ -24,7 +24,7 @@ does not know is explained by its family, as the worker treats it.`,
 		Example: "  decom explain NMVS_NC_PCK_22\n  decom explain gs_missing --lang fr\n  decom explain --list",
 		Args: func(_ *cobra.Command, args []string) error {
 			if list && len(args) > 0 || !list && len(args) != 1 {
-				return usagef("explain wants one CODE, or --list")
+				return spokenUsagef("explain veut un CODE, ou --list", "explain wants one CODE, or --list")
 			}
 			return nil
 		},

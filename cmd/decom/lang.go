@@ -7,7 +7,7 @@ import (
 	"decom/worker/scan"
 )
 
-// language is that of texts for people; logs, JSON and errors are English.
+// language is that of texts and errors for people; logs, JSON and causes are English.
 type language string
 
 const (

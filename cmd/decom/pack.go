@@ -38,7 +38,7 @@ func packName(args []string, now time.Time) (scan.PackID, string, error) {
 		r, rej := worker.ReadImport(args[0], now)
 		if rej != nil {
 			m := scan.Message(scan.Supply, scan.Rejected, rej.Reason)
-			return "", "", usagef("the scan cannot be read (%s): %s", rej.Reason, m.EN)
+			return "", "", spokenUsagef("la lecture ne peut être lue (%[1]s) : %[3]s", "the scan cannot be read (%[1]s): %[2]s", rej.Reason, m.EN, m.FR)
 		}
 		return r.Pack.ID(), r.Pack.Code(), nil
 	}
@@ -55,7 +55,7 @@ func packName(args []string, now time.Time) (scan.PackID, string, error) {
 	r, rej := worker.Read(scan.Event{Fields: &f}, now)
 	if rej != nil {
 		m := scan.Message(scan.Supply, scan.Rejected, rej.Reason)
-		return "", "", usagef("%s (%s, %s): give the raw scan, or a GTIN or CIP13 and a serial", m.EN, rej.Reason, rej.Field)
+		return "", "", spokenUsagef("%[4]s (%[2]s, %[3]s) : donner la lecture brute, ou un GTIN ou CIP13 et un numéro de série", "%[1]s (%[2]s, %[3]s): give the raw scan, or a GTIN or CIP13 and a serial", m.EN, rej.Reason, rej.Field, m.FR)
 	}
 	return r.Pack.ID(), r.Pack.Code(), nil
 }

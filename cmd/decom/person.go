@@ -64,7 +64,7 @@ func (d *desk) accounts(only string) ([]string, error) {
 		for i := range d.cfg.Accounts {
 			all = append(all, d.cfg.Accounts[i].Name)
 		}
-		return nil, usagef("account %q is not in the configuration; it has: %s", only, strings.Join(all, ", "))
+		return nil, spokenUsagef("le compte %q n'est pas dans la configuration ; elle a : %s", "account %q is not in the configuration; it has: %s", only, strings.Join(all, ", "))
 	}
 	return names, nil
 }
@@ -73,7 +73,7 @@ func (d *desk) accounts(only string) ([]string, error) {
 func (d *desk) intact(ctx context.Context, account string) error {
 	err := worker.CheckWitness(ctx, d.conn.Ledger(account), d.store, account)
 	if errors.Is(err, worker.ErrLedgerLost) {
-		return fmt.Errorf("%w; nothing was written. End the loss first: decom resume %s --after-loss", err, account)
+		return spokenf("%w ; rien n'est écrit. Mettre d'abord fin à la perte : decom resume %s --after-loss", "%w; nothing was written. End the loss first: decom resume %s --after-loss", err, account)
 	}
 	return err
 }
@@ -95,7 +95,7 @@ func (a *app) person(p personFlags) (worker.Person, error) {
 	}
 	who := worker.Person{Who: strings.TrimSpace(p.who), Why: strings.TrimSpace(p.why)}
 	if err := who.Validate(); err != nil {
-		return who, usagef("every action is signed, give --who NAME and --why TEXT (%s)", strings.ReplaceAll(err.Error(), "\n", "; "))
+		return who, spokenUsagef("chaque action est signée, donner --who NOM et --why TEXTE (%s)", "every action is signed, give --who NAME and --why TEXT (%s)", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	return who, nil
 }

@@ -110,21 +110,21 @@ func (f *publishFlags) defaults() (files.Defaults, error) {
 		case it.value == "" && f.dryRun:
 		case it.value == "" && f.csv: // the table may have the column
 		case it.value == "":
-			return d, usagef("%s is missing: it says where the scans come from", it.flag)
+			return d, spokenUsagef("%s manque : il dit d'où viennent les lectures", "%s is missing: it says where the scans come from", it.flag)
 		case !scan.ValidToken(it.value):
-			return d, usagef("%s %q must be 1 to 64 of A-Z a-z 0-9 _ -", it.flag, it.value)
+			return d, spokenUsagef("%s %q : de 1 à 64 caractères parmi A-Z a-z 0-9 _ -", "%s %q must be 1 to 64 of A-Z a-z 0-9 _ -", it.flag, it.value)
 		}
 	}
 	if _, err := scan.ParseOp(f.op); err != nil {
-		return d, usagef("--op %s: there are %s", f.op, opList())
+		return d, spokenUsagef("--op %s : il y a %s", "--op %s: there are %s", f.op, opList())
 	}
 	if f.entry != "" && f.entry != string(scan.Scanned) && f.entry != string(scan.Manual) {
-		return d, usagef("--entry %s: there are scanned and manual", f.entry)
+		return d, spokenUsagef("--entry %s : il y a scanned et manual", "--entry %s: there are scanned and manual", f.entry)
 	}
 	if f.at != "" {
 		at, err := time.Parse(time.RFC3339Nano, f.at)
 		if err != nil || at.After(time.Now()) {
-			return d, usagef("--at %s: wants a past time as 2026-11-22T10:15:30Z", f.at)
+			return d, spokenUsagef("--at %s : donner un moment passé, comme 2026-11-22T10:15:30Z", "--at %s: wants a past time as 2026-11-22T10:15:30Z", f.at)
 		}
 		d.Clock.Base = at
 	}
@@ -153,7 +153,7 @@ func (a *app) openInput(name string, f publishFlags, d *files.Defaults) (files.I
 	var err error
 	if d.Clock, err = files.NewClock(d.Clock.Base, file); err != nil {
 		closeInput()
-		return nil, nil, fmt.Errorf("read %s: %w", name, err)
+		return nil, nil, spokenf("lecture de %s : %w", "read %s: %w", name, err)
 	}
 	if f.csv || strings.HasSuffix(strings.ToLower(name), ".csv") {
 		c, err := files.NewCSV(r, files.CSVOptions{})
@@ -191,7 +191,7 @@ func (a *app) publishDry(in files.Input, d *files.Defaults, asJSON bool) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("read the input: %w", err)
+			return spokenf("lecture de l'entrée : %w", "read the input: %w", err)
 		}
 		out := dryRead(e, d, time.Now())
 		if asJSON {

@@ -61,12 +61,12 @@ func (p *publisher) run(ctx context.Context, in files.Input, d *files.Defaults) 
 	var batch []pending
 	for {
 		if ctx.Err() != nil && in.Ready() {
-			return cmp.Or(p.flush(ctx, batch), fmt.Errorf("%w; the rest of the input was not read", context.Cause(ctx)))
+			return cmp.Or(p.flush(ctx, batch), spokenf("%w ; le reste de l'entrée n'a pas été lu", "%w; the rest of the input was not read", context.Cause(ctx)))
 		}
 		e, err := in.Next()
 		if err != nil {
 			if ferr := p.flush(ctx, batch); ferr != nil || !errors.Is(err, io.EOF) {
-				return cmp.Or(ferr, fmt.Errorf("read the input: %w", err))
+				return cmp.Or(ferr, spokenf("lecture de l'entrée : %w", "read the input: %w", err))
 			}
 			break
 		}
@@ -86,7 +86,7 @@ func (p *publisher) run(ctx context.Context, in files.Input, d *files.Defaults) 
 		}
 	}
 	if p.failed > 0 {
-		return fmt.Errorf("%d of %d lines were not stored", p.failed, p.failed+p.stored+p.again)
+		return spokenf("%d ligne(s) sur %d n'ont pas été enregistrées", "%d of %d lines were not stored", p.failed, p.failed+p.stored+p.again)
 	}
 	return nil
 }
@@ -133,7 +133,7 @@ func (p *publisher) flush(ctx context.Context, batch []pending) error {
 		}
 	}
 	if batchCtx.Err() != nil && lost > 0 {
-		return fmt.Errorf("stopped at line %d: %w; what is stored already does no harm when it is published again", lost, err)
+		return spokenf("arrêté à la ligne %d : %w ; ce qui est enregistré peut être publié de nouveau sans mal", "stopped at line %d: %w; what is stored already does no harm when it is published again", lost, err)
 	}
 	return nil
 }

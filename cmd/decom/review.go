@@ -153,7 +153,7 @@ func (a *app) reviewShow(ctx context.Context, args []string, only string) error 
 		}
 	}
 	if !known {
-		return fmt.Errorf("the ledger knows nothing of pack %s", k)
+		return spokenf("le registre ne sait rien de la boîte %s", "the ledger knows nothing of pack %s", k)
 	}
 	return nil
 }
@@ -227,13 +227,13 @@ func (d *desk) caseOf(ctx context.Context, k scan.PackID, only string) (string, 
 		case c.State.Phase != ledger.Parked:
 			known = fmt.Sprintf("; for account %s it is %s", name, c.State.Phase)
 		case found != nil:
-			return "", nil, usagef("accounts %s and %s have both put the pack aside: give --account", account, name)
+			return "", nil, spokenUsagef("les comptes %s et %s ont tous deux mis la boîte de côté : donner --account", "accounts %s and %s have both put the pack aside: give --account", account, name)
 		default:
 			account, found = name, x
 		}
 	}
 	if found == nil {
-		return "", nil, fmt.Errorf("pack %s does not wait for a person%s", k, known)
+		return "", nil, spokenf("la boîte %s n'attend personne%s", "pack %s does not wait for a person%s", k, known)
 	}
 	return account, found, nil
 }

@@ -19,10 +19,10 @@ const (
 // inactiveAs is how the pack is inactive; 0 = as the attempt that put it aside wanted.
 func (c *reviewCase) resolution(as string, inactiveAs scan.Op) (ledger.FactPack, error) {
 	if c.State.Phase != ledger.Parked {
-		return ledger.FactPack{}, fmt.Errorf("the pack does not wait for a person: it is %s", c.State.Phase)
+		return ledger.FactPack{}, spokenf("la boîte n'attend personne : elle est %s", "the pack does not wait for a person: it is %s", c.State.Phase)
 	}
 	if inactiveAs != 0 && as != asInactive {
-		return ledger.FactPack{}, usagef("--op goes with --as %s only", asInactive)
+		return ledger.FactPack{}, spokenUsagef("--op ne va qu'avec --as %s", "--op goes with --as %s only", asInactive)
 	}
 	switch as {
 	case asActive:
@@ -31,11 +31,11 @@ func (c *reviewCase) resolution(as string, inactiveAs scan.Op) (ledger.FactPack,
 		return ledger.FactPack{To: ledger.Parked}, nil
 	case asInactive:
 	default:
-		return ledger.FactPack{}, usagef("--as %q: must be %s, %s or %s", as, asInactive, asActive, asQuarantined)
+		return ledger.FactPack{}, spokenUsagef("--as %q : donner %s, %s ou %s", "--as %q: must be %s, %s or %s", as, asInactive, asActive, asQuarantined)
 	}
 	if c.Answer.Result == scan.Alert && c.Answer.Reason == scan.AlreadyInactive {
 		// It would be undone as ours, which is a promise of protocol.md section 1.
-		return ledger.FactPack{}, fmt.Errorf("NMVS said that others made it inactive (alert %s): it cannot be stated as ours; --as %s leaves it put aside", c.Answer.AlertID, asQuarantined)
+		return ledger.FactPack{}, spokenf("le NMVS a dit que d'autres l'ont désactivée (alerte %s) : elle ne peut être dite nôtre ; --as %s la laisse de côté", "NMVS said that others made it inactive (alert %s): it cannot be stated as ours; --as %s leaves it put aside", c.Answer.AlertID, asQuarantined)
 	}
 	op := inactiveAs
 	if op == 0 {
@@ -45,9 +45,9 @@ func (c *reviewCase) resolution(as string, inactiveAs scan.Op) (ledger.FactPack,
 	}
 	switch {
 	case op == 0:
-		return ledger.FactPack{}, usagef("the ledger does not tell how it became inactive: give --op supply, destroy, ...")
+		return ledger.FactPack{}, spokenUsagef("le registre ne dit pas comment elle est devenue inactive : donner --op supply, destroy, ...", "the ledger does not tell how it became inactive: give --op supply, destroy, ...")
 	case op.IsUndo() || op.IsRead():
-		return ledger.FactPack{}, usagef("--op %s makes no pack inactive", op)
+		return ledger.FactPack{}, spokenUsagef("--op %s ne désactive aucune boîte", "--op %s makes no pack inactive", op)
 	}
 	return ledger.FactPack{To: ledger.Inactive, Op: op}, nil
 }
@@ -58,12 +58,12 @@ func (c *reviewCase) resolution(as string, inactiveAs scan.Op) (ledger.FactPack,
 func (c *reviewCase) retry(seenActive bool) (ledger.FactPack, error) {
 	switch {
 	case c.State.Phase != ledger.Parked:
-		return ledger.FactPack{}, fmt.Errorf("the pack does not wait for a person: it is %s", c.State.Phase)
+		return ledger.FactPack{}, spokenf("la boîte n'attend personne : elle est %s", "the pack does not wait for a person: it is %s", c.State.Phase)
 	case c.NMVSState == nmvs.StateInactive || c.Answer.Reason == scan.AlreadyInactive:
 		return ledger.FactPack{}, fmt.Errorf("NMVS said last that the pack is INACTIVE: sending again would raise an alert. " +
 			"If NMVS shows it active now, state that: decom review resolve --as active")
 	case c.NMVSState != nmvs.StateActive && !seenActive:
-		return ledger.FactPack{}, fmt.Errorf("nothing on the ledger says that NMVS shows the pack active: verify it with the repository, then give --seen-active")
+		return ledger.FactPack{}, spokenf("rien au registre ne dit que le NMVS montre la boîte active : la vérifier au répertoire, puis donner --seen-active", "nothing on the ledger says that NMVS shows the pack active: verify it with the repository, then give --seen-active")
 	}
 	return ledger.FactPack{To: ledger.Free}, nil
 }

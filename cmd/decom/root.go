@@ -125,7 +125,7 @@ func execute(ctx context.Context, a *app, args []string) int {
 	if e, ok := errors.AsType[*exitError](err); ok {
 		code = e.code
 	}
-	fmt.Fprintln(a.stderr, "decom: "+strings.TrimRight(err.Error(), "\n"))
+	fmt.Fprintln(a.stderr, "decom: "+strings.TrimRight(a.lang.inLanguage(err), "\n"))
 	if code == exitUsage {
 		fmt.Fprintf(a.stderr, "Usage: %s\nSee %s --help.\n", cmd.UseLine(), cmd.CommandPath())
 	}

@@ -293,7 +293,7 @@ func askWorker(ctx context.Context, c *loaded) (Status, error) {
 
 func askStores(ctx context.Context, c *loaded) (Status, error) {
 	if c.NATS.URL == "" && c.Redis.URL == "" && len(c.Redis.Addrs) == 0 {
-		return Status{}, exitWith(exitDown, fmt.Errorf("no decom run answers at http://%s/status, and its stores are embedded: start decom run, or check http.listen", c.HTTP.Listen))
+		return Status{}, exitWith(exitDown, spokenf("aucun decom run ne répond à http://%s/status, et ses magasins sont intégrés : démarrer decom run, ou vérifier http.listen", "no decom run answers at http://%s/status, and its stores are embedded: start decom run, or check http.listen", c.HTTP.Listen))
 	}
 	conn, err := c.connectQueue(ctx)
 	if err != nil {
@@ -305,7 +305,7 @@ func askStores(ctx context.Context, c *loaded) (Status, error) {
 		return Status{}, exitWith(exitConfig, err)
 	}
 	if cfg.Embedded() {
-		return Status{}, exitWith(exitDown, fmt.Errorf("no decom run answers at http://%s/status, and its pack state is embedded: start decom run, or check http.listen", c.HTTP.Listen))
+		return Status{}, exitWith(exitDown, spokenf("aucun decom run ne répond à http://%s/status, et son état des boîtes est intégré : démarrer decom run, ou vérifier http.listen", "no decom run answers at http://%s/status, and its pack state is embedded: start decom run, or check http.listen", c.HTTP.Listen))
 	}
 	store, err := packstate.Open(ctx, cfg)
 	if err != nil {
