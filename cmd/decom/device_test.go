@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"decom/worker"
+	"decom/worker/scan"
 )
 
 func TestCalibrateTellsWhichSettingToChange(t *testing.T) {
@@ -55,5 +56,16 @@ func TestDeviceProfilesAreChecked(t *testing.T) {
 	p := c.profiles()
 	if len(p) != 2 || p[0] != (worker.Device{Name: "rowa-*", Symbology: true}) || p[1] != (worker.Device{Separators: "{GS}", Keyboard: "french"}) {
 		t.Errorf("%+v", p)
+	}
+}
+
+// TestADoorWarnsByTheDevicesProfile: what the line will take is not warned of.
+func TestADoorWarnsByTheDevicesProfile(t *testing.T) {
+	e := scan.Event{Scan: strings.ReplaceAll(packText, "\x1d", "{GS}"), Meta: scan.Meta{Site: "nord", Device: "d"}}
+	if w := willBeRejected(nil)(e); w == nil || w.Reason != "charset" {
+		t.Errorf("no profile: %+v", w)
+	}
+	if w := willBeRejected(worker.Devices{{Separators: "{GS}"}})(e); w != nil {
+		t.Errorf("with the profile: %+v", w)
 	}
 }

@@ -41,8 +41,10 @@ func openDoors(c *loaded, conn *queue.Conn, store *packstate.Store, met *doorMet
 			return nil, fmt.Errorf("doors.http: %w", err)
 		}
 	}
+	known := c.profiles()
+	reads := func(e scan.Event) (scan.Reason, scan.Text, bool) { return rejectionOf(known, e) }
 	for i, f := range c.Doors.Files {
-		w, err := files.NewWatcher(f.folder(), files.Deps{Publish: conn.PublishScans, Import: readImport, Read: rejectionOf, Count: met.files, Log: log})
+		w, err := files.NewWatcher(f.folder(), files.Deps{Publish: conn.PublishScans, Import: readImport, Read: reads, Count: met.files, Log: log})
 		if err != nil {
 			return nil, fmt.Errorf("doors.files.%d: %w", i, err)
 		}
@@ -63,7 +65,7 @@ func (d *entrances) openHTTP(c *loaded, conn *queue.Conn, store *packstate.Store
 	if err != nil {
 		return err
 	}
-	deps := httpdoor.Deps{Queue: conn, Read: willBeRejected, Log: log, Count: met.http}
+	deps := httpdoor.Deps{Queue: conn, Read: willBeRejected(c.profiles()), Log: log, Count: met.http}
 	if store != nil {
 		deps.Pack = packs{sites: accountsBySite(c.Accounts), peek: store.Peek}.find
 	}
@@ -152,21 +154,23 @@ func (m *doorMetrics) wwks2(site string, stored, refused int) {
 	m.count("wwks2", site, stored, refused, 0)
 }
 
-// rejectionOf reads a scan as the line will.
-func rejectionOf(e scan.Event) (scan.Reason, scan.Text, bool) {
-	_, rejection := worker.Read(e, time.Now())
+// rejectionOf reads a scan as the line will, by the device's profile.
+func rejectionOf(known worker.Devices, e scan.Event) (scan.Reason, scan.Text, bool) {
+	_, rejection := known.Read(e, time.Now())
 	if rejection == nil {
 		return "", scan.Text{}, false
 	}
 	return rejection.Reason, scan.Message(e.Op, scan.Rejected, rejection.Reason), true
 }
 
-func willBeRejected(e scan.Event) *httpdoor.Warning {
-	reason, text, rejected := rejectionOf(e)
-	if !rejected {
-		return nil
+func willBeRejected(known worker.Devices) func(scan.Event) *httpdoor.Warning {
+	return func(e scan.Event) *httpdoor.Warning {
+		reason, text, rejected := rejectionOf(known, e)
+		if !rejected {
+			return nil
+		}
+		return &httpdoor.Warning{Result: scan.Rejected, Reason: reason, Message: text}
 	}
-	return &httpdoor.Warning{Result: scan.Rejected, Reason: reason, Message: text}
 }
 
 // readFields reads the text of a data carrier as the line will.
