@@ -47,9 +47,9 @@ func fill(r *rand.Rand, v reflect.Value) {
 			fill(r, v.Index(i))
 		}
 	case reflect.Struct:
-		for i := range v.NumField() {
-			if v.Field(i).CanSet() { // the others are not written
-				fill(r, v.Field(i))
+		for _, field := range v.Fields() {
+			if field.CanSet() { // the others are not written
+				fill(r, field)
 			}
 		}
 	default:
