@@ -1,32 +1,31 @@
 package bench
 
 import (
-	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
-// TestASmallRunMeasuresAndWritesItsFiles is the harness itself with real processes.
+// TestASmallRunMeasuresAndWritesItsFiles is decom bench run as a person starts it, with
+// real processes.
 func TestASmallRunMeasuresAndWritesItsFiles(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds decom and starts five processes")
 	}
 	c := benchConfig(t)
-	c.Packs, c.Accounts = 300, 2
-	r, err := Run(t.Context(), Plan{Config: c})
+	out := filepath.Join(c.Dir, "out")
+	text, err := exec.CommandContext(t.Context(), c.Exe, "bench", "run", "--profile", Backlog, "--packs", "300", "--accounts", "2", "--out", out).CombinedOutput()
+	if err != nil || !strings.Contains(string(text), "lost 0, sent twice 0, in doubt 0") {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	r, err := ReadResult(filepath.Join(out, "result.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := r.Rounds[0]
-	if !d.Verdict.Good() || d.Results["done"] != d.Packs || d.Rate <= 0 || d.Latency.Count == 0 {
+	if !d.Verdict.Good() || d.Results["done"] != d.Packs || d.Packs != 600 || d.Rate <= 0 || d.Latency.Count != 300 {
 		t.Errorf("%+v", d)
-	}
-	out := filepath.Join(t.TempDir(), "out")
-	if err := r.WriteFiles(out, false); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(filepath.Join(out, "report.html")); err != nil {
-		t.Error(err)
 	}
 	s, err := ReadSamples(out)
 	if err != nil {

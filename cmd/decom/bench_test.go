@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"decom/bench"
 	"decom/nmvs"
 	"decom/nmvs/sim"
 )
@@ -95,5 +98,23 @@ func TestConfigCheckAcceptsWhatBenchTuneProposes(t *testing.T) {
 	config = write(t, dir, "tuned.yaml", plain+pasted)
 	if r := inProcess(t, nil, "", "config", "check", "--config", config); r.code != 0 {
 		t.Errorf("%+v\n%s", r, plain+pasted)
+	}
+}
+
+func TestBenchEndsWith99WhenAnythingIsLostOrTwiceOrInDoubt(t *testing.T) {
+	a := &app{stdout: io.Discard, stderr: io.Discard}
+	for name, v := range map[string]bench.Verdict{"lost": {Lost: 1}, "twice": {SentTwice: 1}, "in doubt": {InDoubt: 1}, "extra": {Extra: 1}, "NMVS": {Unchanged: 1}} {
+		bad := bench.Round{Verdict: v}
+		for place, r := range map[string]*bench.Result{
+			"round": {Rounds: []bench.Round{{}, bad}},
+			"sweep": {Sweeps: []bench.Sweep{{Points: []bench.Point{{Rounds: []bench.Round{bad}}}}}},
+		} {
+			if e, ok := errors.AsType[*exitError](a.benchVerdict(r)); !ok || e.code != exitThreshold {
+				t.Errorf("%s in a %s: no exit code 99", name, place)
+			}
+		}
+	}
+	if err := a.benchVerdict(&bench.Result{Rounds: []bench.Round{{}}}); err != nil {
+		t.Error(err)
 	}
 }
