@@ -173,3 +173,44 @@ func openingOf(t *testing.T, serial, batch string) opening {
 	p := mustPack(t, serial, batch, "281100")
 	return opening{p: p, op: ledger.OpenPack{Serial: serial, Origin: ledger.Origin{Op: scan.Supply}}}
 }
+
+// A bulk that was not sent leaves its packs due, older than all that waits in the stream: the next bulks are theirs,
+// not only those after the delivery.
+func TestDuePacksDoNotWaitForTheEndOfABacklog(t *testing.T) {
+	for _, mode := range []Mode{ModeMixed, ModeBulk, ModeAuto} {
+		t.Run(string(mode), func(t *testing.T) {
+			line(t, func(w *world) {
+				const batch = 8
+				w.cfg.Mode, w.cfg.Batch, w.cfg.UseMixed, w.cfg.UseBulk = mode, batch, true, true
+				w.limits = map[string]ratelimit.Rate{"single": {N: 1, Per: 10 * time.Second}, "bulk": {N: 20, Per: time.Second}}
+				for i := range 4000 {
+					w.scan("d", fmt.Sprintf("S%05d", i), scan.Supply)
+				}
+				w.start("w", 0)
+				w.during(30 * time.Second)
+				dues := func() (n int) {
+					w.peek(func(f *folded) {
+						for _, s := range f.states {
+							if s.Phase == ledger.Due {
+								n++
+							}
+						}
+					})
+					return n
+				}
+				w.reg.next(fate{dial: true})
+				most := 0
+				for range 200 {
+					w.during(100 * time.Millisecond)
+					most = max(most, dues())
+				}
+				w.during(time.Minute)
+				if left := w.broker.Left(acc); most == 0 || left < 10*batch {
+					t.Fatalf("nothing is shown: %d packs were due, %d scans left", most, left)
+				} else if due := dues(); due > 0 {
+					t.Errorf("%d packs are still due after a minute, beside %d scans that wait", due, left)
+				}
+			})
+		})
+	}
+}

@@ -175,6 +175,11 @@ func (l *loop) askForScans() {
 	if r.total() == 0 || r.packs == 0 && l.onlyBulk() {
 		return
 	}
+	if l.hungry && r.packs > 0 && now.Sub(l.spared) >= tokenPause {
+		// Due packs found no room beside the scans of a bulk, and they are older: this one is theirs.
+		l.hungry, l.spared, l.nextDue = false, now, now
+		return
+	}
 	keep := 0
 	if l.hungry && r.singles > 0 {
 		keep, r.singles = 1, r.singles-1

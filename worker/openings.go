@@ -98,6 +98,7 @@ func (l *loop) takeDue(work context.Context) ([]duePack, error) {
 	if want := min(l.free(), len(ks)+len(l.items)); l.lanes.tokens < want {
 		l.lanes.tokens += l.deps.Limiter.TryTake(nmvs.Single.String(), want-l.lanes.tokens)
 	}
+	l.hungry = l.hungry || l.onlyBulk() && l.lanes.bulk == 0 // only what must go single can go now
 	if l.lanes.tokens <= len(l.items) && l.lanes.bulk == 0 {
 		l.hungry = true
 		return nil, nil
