@@ -73,9 +73,6 @@ func TestAnUndoAfterAProbeCitesTheChangeItself(t *testing.T) {
 		undo := w.scan("d1", "S1", scan.UndoSupply)
 		w.settle(time.Hour)
 		w.want(undo, "done")
-		w.fold()
-		x, _ := w.story()
-		t.Log(x)
 	})
 }
 

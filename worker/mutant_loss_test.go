@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"decom/queue/queuetest"
 	"decom/worker/scan"
 )
 
@@ -50,4 +51,75 @@ func TestTheWriterOfALostRecordSendsNothing(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAheadIsNoPermission [B3b]: w1 opens a pack, and its answer is lost; the ledger loses the
+// record, and w0, which had looked before, opens the same pack under the same number and stands still
+// before it projects that. w1 knows only the lost record: its next append fits by number, and
+// carries Redis past the record of w0. Redis now shows the pack open under the very number
+// that w0 wrote, and is ahead: w0 must not send. The outbox finds the broken link, and the account halts,
+// but only when the record's turn comes: it may wait for the outcome stream.
+func TestAheadIsNoPermission(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		waits bool
+	}{{"the outbox waits", true}, {"the outbox does not", false}} {
+		t.Run(tt.name, func(t *testing.T) {
+			line(t, func(w *world) {
+				w.reg.lossy.Store(true)
+				w.start("w0", 1)
+				if tt.waits {
+					w.broker.Fail(queuetest.OutcomeFails, 60)
+				}
+				w.scan("d1", "S0", scan.Supply) // its outcome waits
+				w.during(5 * time.Second)
+
+				looked, lost, passed := make(chan struct{}), make(chan struct{}), make(chan struct{})
+				first, second, third := newNth(1), newNth(1), newNth(2)
+				w.onStep(func(p *process, step string) {
+					switch {
+					case p.name == "w0" && step == "S4" && first.now():
+						close(looked)
+						<-lost
+					case p.name == "w0" && step == "S5" && second.now():
+						<-passed
+					case p.name == "w1" && step == "S6" && third.now():
+						close(passed)
+					}
+				})
+				w.scan("d1", "S1", scan.Supply)
+				<-looked
+				w.start("w1", 0) // takes every scan from now on
+				w.during(100 * time.Millisecond)
+				w.reg.next(fate{mute: true})
+				w.scan("d2", "S1", scan.Supply)
+				w.during(100 * time.Millisecond)
+				w.broker.LoseTail(1)
+				close(lost)
+				w.during(100 * time.Millisecond)
+				w.scan("d2", "S2", scan.Supply) // w0 goes on when it is projected
+				w.during(time.Minute)
+				if n := w.reg.sent("S1"); !second.came() || !third.came() || n != 1 {
+					t.Errorf("w0 stood still: %v, w1 passed it: %v, and S1 was sent %d times, want once", second.came(), third.came(), n)
+				}
+				if !w.isHalted() {
+					t.Error("nobody noticed that the ledger lost a record")
+				}
+			})
+		})
+	}
+}
+
+// sent counts the changes of a pack that were written.
+func (r *registry) sent(serial string) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, call := range r.changes {
+		for i := range call.Packs {
+			if call.Packs[i].Serial == serial {
+				n++
+			}
+		}
+	}
+	return n
 }
