@@ -66,14 +66,18 @@ func (r *testRig) deliver(t *testing.T, name string, auto bool, begin, first cha
 	go r.follow(ctx, seen)
 	r.startWorker()
 	idle, busy := "", ""
-	people, neighbour := newPeople(r, r.sites[0]), newPeople(r, r.sites[1])
+	people, neighbour := newPeople(r, 0), newPeople(r, 1)
 	if auto {
 		idle = people.scan(t, seen, 60) + "; other account " + neighbour.scan(t, seen, 60)
 		close(begin)
 	}
 	<-begin
 	began := time.Now()
-	r.publish(scansOf("delivery", *delivery))
+	scans := scansOf("delivery", *delivery)
+	for i := range scans {
+		scans[i].Site = r.sites[0]
+	}
+	r.publish(scans)
 	if auto {
 		go people.every(ctx, scaled(2*time.Second))
 		go neighbour.every(ctx, scaled(2*time.Second))
@@ -89,6 +93,8 @@ func (r *testRig) deliver(t *testing.T, name string, auto bool, begin, first cha
 				done++
 			}
 			continue
+		case <-time.After(5 * time.Minute):
+			t.Errorf("%s: no outcome for 5 minutes, %d packs done", name, done)
 		case <-stop:
 		}
 		break
@@ -105,6 +111,9 @@ func (r *testRig) deliver(t *testing.T, name string, auto bool, begin, first cha
 	if c.SentTwice != 0 || c.TooFast != 0 {
 		t.Errorf("%s: %d sent twice, %d frequency violations", name, c.SentTwice, c.TooFast)
 	}
+	if auto && c.changed() < *delivery {
+		t.Errorf("%d packs were changed: the others' outcomes are no work", c.changed())
+	}
 	if !auto && done >= *delivery {
 		t.Errorf("%s was not slower than auto", name)
 	}
@@ -115,23 +124,22 @@ func (r *testRig) deliver(t *testing.T, name string, auto bool, begin, first cha
 // published to its outcome.
 type people struct {
 	r    *testRig
-	site string
+	i    int        // of the site
 	mu   sync.Mutex // guards the rest
 	n    int
 	sent map[string]time.Time
 	h    *hdrhistogram.Histogram
 }
 
-func newPeople(r *testRig, site string) *people {
-	return &people{r: r, site: site, sent: map[string]time.Time{}, h: hdrhistogram.New(1, int64(10*time.Minute/time.Microsecond), 3)}
+func newPeople(r *testRig, i int) *people {
+	return &people{r: r, i: i, sent: map[string]time.Time{}, h: hdrhistogram.New(1, int64(10*time.Minute/time.Microsecond), 3)}
 }
 
 func (p *people) one(ctx context.Context) {
 	p.mu.Lock()
 	p.n++
-	s := scansOf(fmt.Sprintf("%s-%d", p.site, p.n), 1)[0]
-	s.Site, s.Device = p.site, "douchette"
-	s.Body = []byte(strings.Replace(string(s.Body), "21s0000000", fmt.Sprintf("21P%s%06d", p.site[len(p.site)-1:], p.n), 1))
+	s := scanOf("person-"+p.r.sites[p.i], 2*p.n+p.i) // serials p..., where the delivery's are d...
+	s.Site, s.Device = p.r.sites[p.i], "douchette"
 	p.sent[s.ID] = time.Now()
 	p.mu.Unlock()
 	_, _ = p.r.conn.PublishScan(ctx, s.Site, s.Device, s.ID, s.Body)
