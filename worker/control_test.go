@@ -253,6 +253,34 @@ func TestNothingIsSentAgainDuringAPause(t *testing.T) {
 	})
 }
 
+// TestASecondSendThatAPauseOvertakesIsNotMade: the pause comes between the claim of a resend and its record, which loses
+// against it and is drafted anew.
+func TestASecondSendThatAPauseOvertakesIsNotMade(t *testing.T) {
+	line(t, func(w *world) {
+		w.cfg.Doubt, w.cfg.Settle = SameID, E4
+		w.reg.refusesUsed = true
+		w.reg.next(fate{lost: true})
+		at := newNth(2) // after the record that opens
+		w.onStep(func(_ *process, step string) {
+			if step == "S4" && at.now() {
+				w.pause(0)
+			}
+		})
+		w.start("w1", 0)
+		e := w.scan("d1", "S1", scan.Supply)
+		w.during(time.Hour)
+		if !at.came() || w.changes() != 1 {
+			t.Errorf("the pause came %v, %d sends, want the one before it", at.came(), w.changes())
+		}
+		w.goOn()
+		w.settle(2 * time.Hour)
+		if w.outcome(e) == "" {
+			t.Error("no outcome after the pause")
+		}
+		w.pausesKept()
+	})
+}
+
 // TestARepeatedOrLateRecordOfAPauseChangesNothing: the tool's append loses its answer and is
 // repeated; a message that bids to look comes long after the pause's end.
 func TestARepeatedOrLateRecordOfAPauseChangesNothing(t *testing.T) {

@@ -126,6 +126,13 @@ func (l *loop) draftClaim(d *draft, c *claim, states ledger.States) {
 		}
 		return
 	}
+	if c.Kind == ledger.Resend && l.paused { // the pause was read after the claim was made
+		l.inflight--
+		if dt := l.doubts[c.C]; dt != nil {
+			dt.asked = false
+		}
+		return
+	}
 	if att.Resent && c.Kind == ledger.Off {
 		return // a resend moved the attempt on: a first sender's refusal decides nothing [B12b]
 	}
