@@ -52,28 +52,33 @@ func (a *Account) ChainBroken() {
 // must not begin to count anew with each start, and for broken links. A break that a person
 // has resumed from since is known.
 func (l *loop) recall(work context.Context) error {
-	err := l.patiently(work, "ledger", func(ctx context.Context) error {
-		seq, found, err := l.deps.Records.Since(ctx, time.Now().Add(-time.Hour))
-		if err != nil || !found {
-			return err
+	var before ledger.Head // the last record read: a try goes on where the one before it ran out of time
+	broken := false
+	take := func(e queue.Entry) error {
+		prev := before
+		before = e.Head()
+		r, err := ledger.Decode(e.Payload, l.cfg.Account)
+		if err != nil {
+			return nil // the synchronisation halts on it, if it is not projected yet
 		}
-		var before ledger.Head
-		broken := false
-		_, err = l.deps.Records.Read(ctx, seq, func(e queue.Entry) error {
-			r, err := ledger.Decode(e.Payload, l.cfg.Account)
-			if err != nil {
-				return nil // the synchronisation halts on it
+		l.recallAlerts(e.Seq, r)
+		if prev.Seq != 0 && prev != (ledger.Head{Seq: r.PrevSeq, Hash: r.Prev}) {
+			broken = true
+		}
+		if resumes(r) {
+			broken = false
+		}
+		return nil
+	}
+	err := l.patiently(work, "ledger", func(ctx context.Context) error {
+		seq, found := before.Seq+1, true
+		if before.Seq == 0 {
+			var err error
+			if seq, found, err = l.deps.Records.Since(ctx, time.Now().Add(-time.Hour)); err != nil || !found {
+				return err
 			}
-			l.recallAlerts(e.Seq, r)
-			if before.Seq != 0 && before != (ledger.Head{Seq: r.PrevSeq, Hash: r.Prev}) {
-				broken = true
-			}
-			if resumes(r) {
-				broken = false
-			}
-			before = e.Head()
-			return nil
-		})
+		}
+		_, err := l.deps.Records.Read(ctx, seq, take)
 		if err == nil && broken {
 			return errHalt(whyChain)
 		}

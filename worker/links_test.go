@@ -1,0 +1,109 @@
+package worker
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"decom/queue"
+	"decom/worker/ledger"
+	"decom/worker/scan"
+)
+
+// TestABreakThatAPersonResumedFromHaltsNoMore: the start finds the broken link, the outbox finds it once more while the
+// account stands still.
+func TestABreakThatAPersonResumedFromHaltsNoMore(t *testing.T) {
+	line(t, func(w *world) {
+		w.reg.lossy.Store(true)
+		w.start("w0", 0)
+		w.scan("d1", "S1", scan.Supply)
+		w.during(5 * time.Second)
+		w.broker.LoseTail(1)
+		w.appendRaw(&ledger.Record{})
+		w.during(10 * time.Second)
+		w.onStep(func(p *process, step string) {
+			if step == "S6" { // the record is there, nobody looked at its link
+				p.kill()
+			}
+		})
+		w.scan("d1", "S2", scan.Supply)
+		w.during(10 * time.Second)
+		w.onStep(func(*process, string) {})
+		w.start("again", 0)
+		w.during(10 * time.Second)
+		if note := w.halted(); !strings.Contains(note, whyChain) {
+			t.Fatalf("halted: %q", note)
+		}
+		w.appendRaw(&ledger.Record{}) // a resume follows whole links only
+		if _, _, err := Resume(context.Background(), w.resumer(), anna); err != nil {
+			t.Fatal(err)
+		}
+		w.during(time.Minute)
+		if note := w.halted(); note != "" {
+			t.Errorf("halted again: %q", note)
+		}
+	})
+}
+
+// slowRecords gives a few records of each read, and no more within its time.
+type slowRecords struct {
+	Records
+	most int
+}
+
+func (s slowRecords) Read(ctx context.Context, from uint64, fn func(queue.Entry) error) (uint64, error) {
+	n := 0
+	return s.Records.Read(ctx, from, func(e queue.Entry) error {
+		if n++; n > s.most {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		return fn(e)
+	})
+}
+
+// recalls is a loop that has nothing but a ledger.
+func (w *world) recalls(records Records) *loop {
+	return newLoop(&Account{cfg: Config{Account: acc}, deps: Deps{Records: records, State: edge{w.store, &process{w: w}}}, log: slog.New(slog.DiscardHandler)})
+}
+
+// TestAStartReadsAnHourThatTakesLongerThanOneTry: an hour of a busy account is more than is read in [storeTimeout].
+func TestAStartReadsAnHourThatTakesLongerThanOneTry(t *testing.T) {
+	line(t, func(w *world) {
+		for range 10 {
+			w.appendRaw(&ledger.Record{})
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+		defer cancel()
+		l := w.recalls(slowRecords{w.dev.Ledger(acc), 3})
+		if err := l.recall(ctx); err != nil || l.recalled != 10 || l.latched.Load() {
+			t.Errorf("%v, %d records of 10 read, halted %v", err, l.recalled, l.latched.Load())
+		}
+	})
+}
+
+// TestARecordOfANewerVersionIsNoBrokenLink: what it says is not known, what it hangs on is.
+func TestARecordOfANewerVersionIsNoBrokenLink(t *testing.T) {
+	line(t, func(w *world) {
+		ctx, records := context.Background(), w.dev.Ledger(acc)
+		head, err := records.Append(ctx, ledger.Head{}, []byte(`{"v":1}`))
+		for _, body := range []string{"", `{"v":3}`, ""} {
+			b := []byte(body)
+			if err == nil && body == "" {
+				b, err = ledger.Encode(&ledger.Record{Account: acc}, head)
+			}
+			if err == nil {
+				head, err = records.Append(ctx, head, b)
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := w.recalls(records)
+		if err := l.recall(ctx); err != nil || l.latched.Load() {
+			t.Errorf("%v, halted %v", err, l.haltedAt)
+		}
+	})
+}
