@@ -104,12 +104,12 @@ func (a *Account) Run(ctx context.Context) error {
 	defer stop()
 
 	a.pulse.run(true)
-	defer a.pulse.run(false)
 	l := newLoop(a)
 	var wg sync.WaitGroup
 	fetching, endFetch := context.WithCancel(ctx)
 	wg.Go(func() { a.fetchLoop(fetching, l.asks, l.fetched) })
 	err := l.run(ctx, work)
+	a.pulse.run(false) // what follows waits for answers, which may take longer than a loop may stand still
 	endFetch()
 	if l.express.stop != nil {
 		l.express.stop()

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"decom/queue/queuetest"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -55,6 +56,28 @@ func TestALoopThatStandsStillIsSeenAndOneThatWaitsIsNot(t *testing.T) {
 		w.during(time.Hour)
 		if p.acc.Stuck(45*time.Second) != 0 || p.acc.LedgerWaits() != 0 {
 			t.Error("a loop that has ended counts as stuck")
+		}
+	})
+}
+
+// TestALoopThatEndedIsNotStuck: it waits for the answers of its calls, which may take longer than a loop may stand still.
+func TestALoopThatEndedIsNotStuck(t *testing.T) {
+	line(t, func(w *world) {
+		w.cfg.THTTPSingle = 2 * time.Minute
+		w.reg.always(fate{slow: 100 * time.Second})
+		p := w.start("w0", 0)
+		w.scan("d1", "S1", scan.Supply)
+		w.during(time.Second)
+		w.broker.Fail(queuetest.AppendFails, 1)
+		w.scan("d1", "S2", scan.Supply)
+		w.during(70 * time.Second)
+		select {
+		case <-p.done:
+			t.Fatal("the account has ended: this proves nothing")
+		default:
+		}
+		if w.broker.Failed(queuetest.AppendFails) == 0 || p.acc.Stuck(45*time.Second) != 0 {
+			t.Errorf("stuck for %v", p.acc.Stuck(45*time.Second))
 		}
 	})
 }
