@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,10 +22,11 @@ func TestAFaultyBuildIsStoppedByTheAlertBreaker(t *testing.T) {
 	if faultyNMVS != nil {
 		t.Fatal("a build without -tags crash is faulty")
 	}
-	const every, open = 7, 2 * 8 // two processes, eight calls each may be out when the third alert comes
-	l := newLine(t, startOutside(t, packstatetest.RedisOptions{}), lineConfig{rate: "40/s"})
+	const every, open, packs = 7, 2 * 8, 100 // two processes, eight calls each may be out when the third alert comes
+	// e2: a process that halts with an alert in hand leaves an open pack, and it must come before a person.
+	l := newLine(t, startOutside(t, packstatetest.RedisOptions{}), lineConfig{rate: "40/s", settle: "e2"})
 	one, two := l.startFaulty(every), l.startFaulty(every)
-	l.supply(l.packs(250), "done", "done/confirmed", "alert/already_inactive", "unresolved/doubtful_twice")
+	l.supply(l.packs(packs))
 	for _, p := range []*decomRun{one, two} {
 		eventually(t, 60*time.Second, p.name+" halts", p.halted)
 	}
@@ -33,29 +35,25 @@ func TestAFaultyBuildIsStoppedByTheAlertBreaker(t *testing.T) {
 	if alerts < 3 || alerts > 3+open {
 		t.Errorf("BRAKE: %d alerts, want 3 and at most %d that were open", alerts, open)
 	}
-	one.kill()
-	two.kill()
-	three := l.startFaulty(every) // a person restarts it, and does not read
-	l.holdsStill(three, sent)
-	three.kill()
-	good := l.start()
-	l.holdsStill(good, sent)
+	one.drained()
+	two.drained()
+	three, good := l.startFaulty(every), l.start() // a person starts it again, and does not read
+	l.decom(exitUsage, "resume", l.account)
+	l.decom(exitUsage, "resume", l.account, "--who", "Mme Durand")
+	l.decom(exitUsage, "resume", l.account, "--why", "good build installed")
+	l.holdStill(sent, three, good)
+	three.drained()
 	waiting := l.waiting()
 	if waiting == 0 {
 		t.Error("no scan waits: the halt came too late to show anything")
 	}
-
-	l.decom(exitUsage, "resume", l.account)
-	l.decom(exitUsage, "resume", l.account, "--who", "Mme Durand")
-	l.decom(exitUsage, "resume", l.account, "--why", "good build installed")
-	l.holdsStill(good, sent)
 	if r := l.decom(exitFine, "resume", l.account, "--who", "Mme Durand", "--why", "good build installed"); !strings.Contains(r.stdout, "too many alerts") {
 		t.Errorf("%s", r.stdout)
 	}
 	rounds := l.resumedUntilDone(good, alerts, open)
 	told := l.oneOutcomeEach()
-	t.Logf("%d alerts at NMVS after %d change calls, %d of 250 scans waited; %d more resumes, %d alerts and %d packs before a person at the end",
-		alerts, sent, waiting, rounds, l.alerts(), told)
+	t.Logf("%d alerts at NMVS after %d change calls, %d of %d scans waited; %d more resumes, %d alerts and %d packs before a person at the end",
+		alerts, sent, waiting, packs, rounds, l.alerts(), told)
 }
 
 // startFaulty starts the test build whose every n-th change goes wrong.
@@ -70,6 +68,15 @@ func (r *decomRun) halted() error {
 		err = errors.New("it runs")
 	}
 	return err
+}
+
+// drained stops a process as a person does.
+func (r *decomRun) drained() {
+	r.t.Helper()
+	r.signal(syscall.SIGTERM)
+	if code := r.waitEnd(20 * time.Second); code != exitFine {
+		r.t.Errorf("%s: code %d after SIGTERM", r.name, code)
+	}
 }
 
 func (l *line) alerts() (n int) {
@@ -91,11 +98,13 @@ func (l *line) waiting() int {
 	return int(p.Pending) + int(p.AckPending)
 }
 
-// holdsStill holds a process of a halted account to STOP: no change leaves, for longer than a
-// hold.
-func (l *line) holdsStill(r *decomRun, sent int) {
+// holdStill holds the processes of a halted account to STOP: no change leaves, for longer than
+// a hold, nor has one left since there were sent.
+func (l *line) holdStill(sent int, rs ...*decomRun) {
 	l.t.Helper()
-	eventually(l.t, 20*time.Second, r.name+" knows that it is halted", r.halted)
+	for _, r := range rs {
+		eventually(l.t, 20*time.Second, r.name+" knows that it is halted", r.halted)
+	}
 	time.Sleep(lineTHold)
 	if n := l.calls("G120"); n != sent {
 		l.t.Errorf("STOP: %d changes while the account is halted", n-sent)
