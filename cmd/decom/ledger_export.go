@@ -25,16 +25,22 @@ func newLedgerExport(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "export",
 		Short: a.text("Le registre en lignes : une par évènement d'une boîte", "The ledger as lines: one for each event of a pack"),
-		Long: `Writes one line for each event of a pack to standard output, oldest first: scans disposed of,
+		Long: a.text(`Écrit sur la sortie standard une ligne par évènement d'une boîte, les plus anciens d'abord : lectures
+classées, envois, réponses, décisions de personnes. Les numéros de série n'y sont que sous --serials ;
+le nom de la colonne « pack » est le même pour la même boîte. Un tableur abîme un CSV qu'il ouvre (zéros
+de tête perdus, 3,4E+12) : lui donner xlsx, où chaque cellule est du texte.`,
+			`Writes one line for each event of a pack to standard output, oldest first: scans disposed of,
 attempts, answers, what people decided. Serial numbers are left out unless --serials is given;
-the name in column "pack" is the same for the same pack.`,
-		Args: cobra.NoArgs,
+the name in column "pack" is the same for the same pack. A spreadsheet damages a CSV that it opens
+(leading zeros lost, 3.4E+12): give it xlsx, where every cell is text.`),
+		Example: `  decom ledger export --format xlsx --since 2026-11-01 > ledger.xlsx`,
+		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.ledgerExport(c.Context(), account, format, since, serials)
 		},
 	}
 	c.Flags().StringVar(&account, "account", "", "only this account")
-	c.Flags().StringVar(&format, "format", "jsonl", "`jsonl|csv`")
+	c.Flags().StringVar(&format, "format", "jsonl", "`jsonl|csv|xlsx`")
 	c.Flags().StringVar(&since, "since", "", "only records stored at that `time` or later: RFC 3339, or a date")
 	c.Flags().BoolVar(&serials, "serials", false, "write serial numbers")
 	return c
@@ -45,9 +51,30 @@ func (a *app) ledgerExport(ctx context.Context, only, format, since string, seri
 	if err != nil {
 		return err
 	}
-	if format != "jsonl" && format != "csv" {
-		return usagef("--format %q: must be jsonl or csv", format)
+	buf := bufio.NewWriter(a.stdout)
+	var write func(*exportLine) error
+	var end func(failed error) error
+	switch format {
+	case "jsonl":
+		write, end = jsonLines(buf)
+	case "csv":
+		write, end = csvLines(buf)
+	case "xlsx":
+		if isTerminal(a.stdout) {
+			return a.usagef("un fichier xlsx n'est pas du texte : le diriger vers un fichier, > registre.xlsx", "an xlsx file is no text: direct it into a file, > ledger.xlsx")
+		}
+		write, end = xlsxLines(buf, sheetRows)
+	default:
+		return a.usagef("--format %q : il y a jsonl, csv et xlsx", "--format %q: there are jsonl, csv and xlsx", format)
 	}
+	if err := end(a.exportLines(ctx, only, from, serials, write)); err != nil {
+		return err
+	}
+	return buf.Flush()
+}
+
+// exportLines gives write every line of the accounts meant, in order.
+func (a *app) exportLines(ctx context.Context, only string, from time.Time, serials bool, write func(*exportLine) error) error {
 	d, err := a.openDesk(ctx)
 	if err != nil {
 		return err
@@ -56,11 +83,6 @@ func (a *app) ledgerExport(ctx context.Context, only, format, since string, seri
 	accounts, err := d.accounts(only)
 	if err != nil {
 		return err
-	}
-	buf := bufio.NewWriter(a.stdout)
-	write, end := jsonLines(buf)
-	if format == "csv" {
-		write, end = csvLines(buf)
 	}
 	for _, account := range accounts {
 		x := exporter{names: map[scan.PackID]scan.Pack{}, book: ledger.NewBook(), serials: serials}
@@ -80,10 +102,7 @@ func (a *app) ledgerExport(ctx context.Context, only, format, since string, seri
 			return fmt.Errorf("ledger of %s: %w", account, err)
 		}
 	}
-	if err := end(); err != nil {
-		return err
-	}
-	return buf.Flush()
+	return nil
 }
 
 func parseSince(s string) (time.Time, error) {
@@ -95,7 +114,7 @@ func parseSince(s string) (time.Time, error) {
 	}
 	t, err := time.ParseInLocation(time.DateOnly, s, time.Local)
 	if err != nil {
-		return t, usagef("--since %q: must be like 2026-11-22T10:15:30Z or 2026-11-22", s)
+		return t, spokenUsagef("--since %[1]q : donner un moment comme 2026-11-22T10:15:30Z ou 2026-11-22", "--since %q: must be like 2026-11-22T10:15:30Z or 2026-11-22", s)
 	}
 	return t, nil
 }
@@ -199,16 +218,29 @@ func (x *exporter) whole(at *ledger.Attempt, e packEvent, add func(scan.PackID, 
 	}
 }
 
-func jsonLines(w io.Writer) (write func(*exportLine) error, end func() error) {
+// jsonLines and its like return how a line is written, and how the file ends; end gets what
+// failed before, and gives it back.
+func jsonLines(w io.Writer) (write func(*exportLine) error, end func(failed error) error) {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
-	return func(l *exportLine) error { return enc.Encode(l) }, func() error { return nil }
+	return func(l *exportLine) error { return enc.Encode(l) }, func(failed error) error { return failed }
 }
 
 var exportColumns = []string{"seq", "at", "account", "by", "what", "op", "service", "pack", "scheme", "product", "serial", "batch", "expiry",
 	"event_id", "source", "client_trx_id", "result", "reason", "code", "state", "state_reasons", "alert_id", "nmvs_trx_id", "nmvs_at", "evidence", "to", "who", "why"}
 
-func csvLines(w io.Writer) (write func(*exportLine) error, end func() error) {
+// cells are the line under exportColumns; foreign is applied to what came from scans and people.
+func (l *exportLine) cells(foreign func(string) string) []string {
+	a := l.Answer
+	if a == nil {
+		a = &ledger.Answer{}
+	}
+	return []string{strconv.FormatUint(l.Seq, 10), l.At, l.Account, l.By, l.What, l.Op, string(l.Service), string(l.Pack), string(l.Scheme),
+		l.Product, foreign(l.Serial), foreign(l.Batch), l.Expiry, foreign(l.Event), l.Source, l.Trx, string(a.Result), string(a.Reason), a.Code, a.State,
+		strings.Join(a.Reasons, " "), a.AlertID, a.NMVSTrx, a.NMVSAt, a.Evidence, l.To, foreign(l.Who), foreign(l.Why)}
+}
+
+func csvLines(w io.Writer) (write func(*exportLine) error, end func(failed error) error) {
 	c := csv.NewWriter(w)
 	header := false
 	head := func() error {
@@ -222,15 +254,12 @@ func csvLines(w io.Writer) (write func(*exportLine) error, end func() error) {
 		if err := head(); err != nil {
 			return err
 		}
-		a := l.Answer
-		if a == nil {
-			a = &ledger.Answer{}
-		}
-		return c.Write([]string{strconv.FormatUint(l.Seq, 10), l.At, l.Account, l.By, l.What, l.Op, string(l.Service), string(l.Pack), string(l.Scheme),
-			l.Product, harmless(l.Serial), harmless(l.Batch), l.Expiry, harmless(l.Event), l.Source, l.Trx, string(a.Result), string(a.Reason), a.Code, a.State,
-			strings.Join(a.Reasons, " "), a.AlertID, a.NMVSTrx, a.NMVSAt, a.Evidence, l.To, harmless(l.Who), harmless(l.Why)})
+		return c.Write(l.cells(harmless))
 	}
-	end = func() error {
+	end = func(failed error) error {
+		if failed != nil {
+			return failed
+		}
 		if err := head(); err != nil {
 			return err
 		}
@@ -241,10 +270,12 @@ func csvLines(w io.Writer) (write func(*exportLine) error, end func() error) {
 }
 
 // harmless keeps a spreadsheet from running text of scans and people as a formula; the
-// JSON lines have it as it is.
+// JSON lines and the workbook have it as it is.
 func harmless(s string) string {
 	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
 		return "'" + s
 	}
 	return s
 }
+
+func asIs(s string) string { return s }

@@ -173,7 +173,7 @@ func TestExportWritesALineForEachEventOfAPack(t *testing.T) {
 	if r := o.run(exitFine, "ledger", "export", "--since", "2001-01-01T00:00:00Z"); strings.Count(r.stdout, "\n") != 7 {
 		t.Errorf("%s", r.stdout)
 	}
-	for _, bad := range [][]string{{"--format", "xlsx"}, {"--since", "yesterday"}, {"--account", "nobody"}} {
+	for _, bad := range [][]string{{"--format", "pdf"}, {"--since", "yesterday"}, {"--account", "nobody"}} {
 		o.run(exitUsage, append([]string{"ledger", "export"}, bad...)...)
 	}
 }
