@@ -1,11 +1,11 @@
 package worker
 
 import (
-	"decom/queue/queuetest"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"decom/queue/queuetest"
 	"decom/worker/scan"
 )
 

@@ -63,7 +63,7 @@ func (l *loop) needSingle(states ledger.States, due []duePack) (n int) {
 		}
 	}
 	for i := range due {
-		if s := states[due[i].k]; s.Single || s.Probe || plain && s.Op.IsUndo() {
+		if s := states[due[i].k]; s.Single || s.Probe || plain && s.Op.IsUndo() || l.controls.Verify != nil && l.dueReads[due[i].k].reading == nil {
 			n++
 		}
 	}
@@ -117,7 +117,7 @@ func alike(a, b *opening) bool {
 
 func (l *loop) openSingle(d *draft, o *opening) error {
 	return l.open(d, ledger.Open{Svc: ledger.Single, Op: o.op.Op, Product: product(o.p),
-		Pre: o.it != nil && o.it.read != nil, Probe: o.probe, Packs: []ledger.OpenPack{o.op}}, []opening{*o})
+		Pre: o.pre, Probe: o.probe, Packs: []ledger.OpenPack{o.op}}, []opening{*o})
 }
 
 func (l *loop) openBulk(d *draft, group []opening, svc ledger.Service) error {
@@ -129,7 +129,7 @@ func (l *loop) openBulk(d *draft, group []opening, svc ledger.Service) error {
 		if svc == ledger.Mixed {
 			att.Packs[i].C, att.Packs[i].Product = nmvs.NewTrxID(), product(o.p)
 		}
-		pre = pre && o.it != nil && o.it.read != nil
+		pre = pre && o.pre
 	}
 	if svc == ledger.Bulk {
 		att.Op, att.Product = group[0].op.Op, product(group[0].p)

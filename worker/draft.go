@@ -21,6 +21,7 @@ type draft struct {
 	holds   []queue.Delivery // their pack is busy
 	back    []queue.Delivery // no call may start now: the breaker opened, or slots went elsewhere
 	reads   []item           // verify calls to make
+	unread  []duePack        // due packs to verify before they are opened
 	carry   []item           // scans for the next round
 	left    []claim          // facts for the next round
 	said    []word           // final words in the record's facts
@@ -202,30 +203,49 @@ type opening struct {
 
 	single bool // only the single service may carry it
 	probe  bool // the one qualified repeat
+	pre    bool // a verify saw it just before as the change needs it
 }
 
 // draftDue holds a due pack to rules 7 and 8 again: time has passed since.
 func (l *loop) draftDue(d *draft, u *duePack, states ledger.States, r rules) (opening, bool) {
 	s := states[u.k]
-	if s.Phase != ledger.Due || s.Opening != u.of || !d.claimPack(u.k, len(u.open.Ref)+len(u.open.Operator)) {
+	if s.Phase != ledger.Due || s.Opening != u.of {
 		return opening{}, false
 	}
-	if reason := refuse(s.Op, u.pack, s, r, s.Timed); reason != scan.NoReason {
-		d.withdraw(u, reason)
+	reason := refuse(s.Op, u.pack, s, r, s.Timed)
+	var seen *reading
+	if reason == scan.NoReason {
+		var ready bool
+		if seen, ready = l.dueReading(d, u, r.now); !ready {
+			return opening{}, false
+		}
+	}
+	if !d.claimPack(u.k, len(u.open.Ref)+len(u.open.Operator)) {
+		return opening{}, false
+	}
+	switch {
+	case reason != scan.NoReason:
+		d.withdraw(u, ledger.Answer{Result: scan.Refused, Reason: reason})
+		return opening{}, false
+	case seen != nil && seen.decision(s.Op).verb != open:
+		d.withdraw(u, seen.answer)
 		return opening{}, false
 	}
 	op := u.open
 	op.C, op.Calls = "", int(s.Calls)
-	return opening{p: u.pack, op: op, base: s.Base, due: u, single: s.Single || s.Probe, probe: s.Probe}, true
+	return opening{p: u.pack, op: op, base: s.Base, due: u, single: s.Single || s.Probe, probe: s.Probe, pre: seen != nil}, true
 }
 
-// withdraw ends a due pack by our own rules.
-func (d *draft) withdraw(u *duePack, reason scan.Reason) {
+// withdraw ends a due pack without a change call: refused, it is what it was; anything else is for a person.
+func (d *draft) withdraw(u *duePack, a ledger.Answer) {
 	d.dueDone++
-	a := &ledger.Answer{Result: scan.Refused, Reason: reason}
-	d.rec.Fact = append(d.rec.Fact, ledger.Fact{C: u.c, Of: u.of, Kind: ledger.Result,
-		Packs: []ledger.FactPack{{I: u.i, K: u.k, Answer: a}}})
-	d.said = append(d.said, word{op: u.open.Op, src: u.open.Src, answer: a})
+	kind := ledger.Park
+	if a.Result == scan.Refused {
+		kind = ledger.Result
+	}
+	d.rec.Fact = append(d.rec.Fact, ledger.Fact{C: u.c, Of: u.of, Kind: kind,
+		Packs: []ledger.FactPack{{I: u.i, K: u.k, Answer: &a}}})
+	d.said = append(d.said, word{op: u.open.Op, src: u.open.Src, answer: &a})
 }
 
 // draftItem decides one scan.
@@ -278,7 +298,7 @@ func (l *loop) draftItem(d *draft, it *item, states ledger.States, r rules) (ope
 			d.carry = append(d.carry, *it)
 			break
 		}
-		return opening{p: it.p, op: ledger.OpenPack{Serial: it.p.Serial(), Origin: origin(it)}, base: s.Base, it: it}, true
+		return opening{p: it.p, op: ledger.OpenPack{Serial: it.p.Serial(), Origin: origin(it)}, base: s.Base, it: it, pre: it.read != nil}, true
 	}
 	return opening{}, false
 }
@@ -343,7 +363,7 @@ func (l *loop) draftOwners(work context.Context, d *draft, opens []opening) ([]o
 			d.rec.Note = append(d.rec.Note, l.note(o.it, ledger.Answer{Result: scan.Refused, Reason: scan.OtherAccount}))
 			d.acks = append(d.acks, o.it.Delivery)
 		default:
-			d.withdraw(o.due, scan.OtherAccount)
+			d.withdraw(o.due, ledger.Answer{Result: scan.Refused, Reason: scan.OtherAccount})
 		}
 	}
 	return mine, nil

@@ -60,14 +60,15 @@ type loop struct {
 	heldTill time.Time
 	sending  map[string]bool   // attempts with a sender of ours
 	doubts   map[string]*doubt // what the resolver remembers of open attempts
-	nextDue  time.Time         // when due packs are looked for
-	nextLook time.Time         // when an idle loop looks whether others wrote
-	hungry   bool              // a due pack or a verify found no slot or token: the next ask leaves it one
-	spared   time.Time         // when an ask last did
-	recalled uint64            // sequence up to which alerts were counted
-	alerts   []time.Time       // of the last hour, that may be our own fault
-	haltedAt string            // value of the halt key that we follow
-	haltWhy  string            // a halt of ours that has no such value yet
+	dueReads map[scan.PackID]dueRead
+	nextDue  time.Time   // when due packs are looked for
+	nextLook time.Time   // when an idle loop looks whether others wrote
+	hungry   bool        // a due pack or a verify found no slot or token: the next ask leaves it one
+	spared   time.Time   // when an ask last did
+	recalled uint64      // sequence up to which alerts were counted
+	alerts   []time.Time // of the last hour, that may be our own fault
+	haltedAt string      // value of the halt key that we follow
+	haltWhy  string      // a halt of ours that has no such value yet
 
 	controls   ledger.Controls // what people set, by the records read
 	paced      paced           // what of it counts
@@ -85,7 +86,9 @@ type ending struct {
 	bulk   bool   // a submit
 	claims []claim
 	item   *item
-	token  bool // of the single service, for the item's open
+	token  bool        // of the single service, for the item's open
+	due    scan.PackID // a due pack that was verified, and
+	read   *reading    // what that answered, if it did
 }
 
 func newLoop(a *Account) *loop {
@@ -97,9 +100,9 @@ func newLoop(a *Account) *loop {
 		ended:   make(chan ending, a.cfg.Parallel),
 		lanes:   lanes{size: batchSize{now: 1, max: a.cfg.Batch}},
 		sending: map[string]bool{},
-		doubts:  map[string]*doubt{},
-		opened:  newOpenings(),
-		ours:    ownStates{},
+		doubts:  map[string]*doubt{}, dueReads: map[scan.PackID]dueRead{},
+		opened: newOpenings(),
+		ours:   ownStates{},
 	}
 }
 
@@ -305,6 +308,9 @@ func (l *loop) settle(e ending) {
 		if len(e.claims) == 0 && !e.listed {
 			d.unanswered(time.Now())
 		}
+	}
+	if e.due != "" {
+		l.tookDueRead(e.due, e.read, time.Now())
 	}
 	l.claims = append(l.claims, e.claims...)
 	if e.token {

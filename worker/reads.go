@@ -27,9 +27,7 @@ func (a *Account) verifyScan(work context.Context, it item) ending {
 		a.giveUp(work, it)
 		return ending{}
 	}
-	r := &reading{trx: call.C, answer: answerOfRead(ans.Finding)}
-	r.answer.NMVSTrx, r.answer.NMVSAt = ans.Tx, scan.Time(ans.At)
-	it.read = r
+	it.read = readingOf(call, ans)
 	if it.e.Op.IsRead() {
 		return ending{item: &it}
 	}
@@ -42,6 +40,12 @@ func (a *Account) verifyScan(work context.Context, it item) ending {
 		return ending{}
 	}
 	return ending{item: &it, token: true}
+}
+
+func readingOf(call nmvs.Call, ans nmvs.Answer) *reading {
+	r := &reading{trx: call.C, answer: answerOfRead(ans.Finding)}
+	r.answer.NMVSTrx, r.answer.NMVSAt = ans.Tx, scan.Time(ans.At)
+	return r
 }
 
 // giveUp sends a scan back to the stream for a while.

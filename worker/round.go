@@ -292,6 +292,13 @@ func (l *loop) launch(work context.Context, d *draft, sendable bool) {
 		it := d.reads[i]
 		l.senders.Go(func() { l.ended <- l.verifyScan(work, it) })
 	}
+	for i := range d.unread {
+		l.lanes.tokens--
+		l.inflight++
+		u := d.unread[i]
+		l.dueReads[u.k] = dueRead{until: time.Now().Add(l.cfg.THTTPSingle + verifyAgain)}
+		l.senders.Go(func() { l.ended <- l.verifyDue(work, u) })
+	}
 }
 
 // announce tells hooks and the alert breaker what was recorded.

@@ -3,8 +3,12 @@ package worker
 import (
 	"context"
 	"errors"
+	"maps"
+	"time"
 
+	"decom/nmvs"
 	"decom/worker/ledger"
+	"decom/worker/scan"
 )
 
 // Both stores lost (protocol.md section 9, [B14]): nobody knows any more what was sent, and
@@ -38,6 +42,52 @@ func SetVerifyFirst(ctx context.Context, records Records, store ControlStore, ac
 		}
 		return ledger.Fact{Kind: kind, Who: p.Who, Why: p.Why}, err
 	})
+}
+
+// dueRead is the verify of a due pack. Its scan is acknowledged, and its attempt may be older than
+// the word that both stores are lost: it was never verified, or long ago.
+type dueRead struct {
+	*reading           // nil: on its way, or without an answer
+	until    time.Time // the reading counts, or nobody asks again
+}
+
+// dueReadFor is how long a reading waits for the slot and the token of its open.
+const dueReadFor = time.Minute
+
+// dueReading returns what a verify of the due pack answered, nil when none is asked for. Not ready: it is on its way,
+// begins now, or has no room.
+func (l *loop) dueReading(d *draft, u *duePack, now time.Time) (_ *reading, ready bool) {
+	q := l.dueReads[u.k]
+	switch {
+	case l.controls.Verify == nil:
+		return nil, true
+	case now.Before(q.until):
+		return q.reading, q.reading != nil
+	case d.room.singles > 0:
+		d.room.singles--
+		d.unread = append(d.unread, *u)
+	}
+	return nil, false
+}
+
+// verifyDue reads a due pack. It changes nothing; without an answer it is repeated later.
+func (a *Account) verifyDue(work context.Context, u duePack) ending {
+	end := ending{due: u.k}
+	call := verifyOf(u.pack)
+	if ans, err := a.readCall(work, call); err == nil && ans.Class != nmvs.InDoubt {
+		end.read = readingOf(call, ans)
+	}
+	return end
+}
+
+// tookDueRead keeps an answer until the pack is opened, and forgets those that nobody will ask for.
+func (l *loop) tookDueRead(k scan.PackID, r *reading, now time.Time) {
+	maps.DeleteFunc(l.dueReads, func(_ scan.PackID, q dueRead) bool { return !now.Before(q.until) })
+	l.dueReads[k] = dueRead{until: now.Add(verifyAgain)}
+	if r != nil {
+		l.dueReads[k] = dueRead{r, now.Add(dueReadFor)}
+		l.nextDue = now
+	}
 }
 
 // verifiesFirst says whether a scan is opened only after a verify saw its pack ACTIVE.

@@ -105,6 +105,45 @@ func TestNoOpenStandsUnverifiedBehindAVerifyFirst(t *testing.T) {
 	})
 }
 
+// TestAPackThatWasDueBeforeAVerifyFirstIsVerifiedToo: its scan is acknowledged, so that nothing but its due entry brings
+// it again. What we decommissioned before the loss is parked with an alert of our own, and raises none at NMVS.
+func TestAPackThatWasDueBeforeAVerifyFirstIsVerifiedToo(t *testing.T) {
+	for _, mode := range []Mode{ModeSingle, ModeBulk, ModeMixed, ModeAuto} {
+		t.Run(string(mode), func(t *testing.T) {
+			line(t, func(w *world) {
+				w.cfg.Mode, w.cfg.UseBulk, w.cfg.UseMixed = mode, true, true
+				w.reg.lossy.Store(true)
+				w.reg.foreign("S0", "SUPPLIED") // by us, but no store knows
+				w.reg.next(fate{dial: true, repeat: 5})
+				w.start("w0", 0)
+				ours, fresh := w.scan("d1", "S0", scan.Supply), w.scan("d1", "S1", scan.Supply)
+				due := func() bool {
+					f := w.fold()
+					return f.states[w.packOf("S0").ID()].Phase == ledger.Due && f.states[w.packOf("S1").ID()].Phase == ledger.Due
+				}
+				for range 1000 {
+					if w.during(10 * time.Millisecond); due() {
+						break
+					}
+				}
+				if !due() {
+					t.Fatal("the packs are not due: this proves nothing")
+				}
+				from := w.verifyFirst(true)
+				w.during(10 * time.Minute)
+				w.want(ours, "alert/already_inactive")
+				w.want(fresh, "done")
+				if unverified, all := w.opensBehind(from); unverified != 0 || all == 0 {
+					t.Errorf("%d of %d opens behind it were not verified", unverified, all)
+				}
+				if w.reg.alertsRaised() != 0 || w.isHalted() {
+					t.Errorf("%d alerts raised, halted %v", w.reg.alertsRaised(), w.isHalted())
+				}
+			})
+		})
+	}
+}
+
 // opensBehind counts the attempts opened behind a record, and those of packs not verified.
 func (w *world) opensBehind(seq uint64) (unverified, all int) {
 	w.t.Helper()
