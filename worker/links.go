@@ -34,6 +34,10 @@ func (p *Publisher) holdLink(ctx context.Context, rec queue.OutboxRecord, r *led
 	if err != nil || !there { // lost with the one before it since it came: the projection is the witness of that
 		return err
 	}
+	linked, err = holds(ctx, p.Records, prev) // again, now that the later one is there: a new leader may have been behind
+	if err != nil || linked {
+		return err
+	}
 	p.Log.Error("ledger record does not follow the one before it", "account", p.Account, "seq", e.Seq, "prev_seq", prev.Seq)
 	if p.Broken != nil {
 		p.Broken()

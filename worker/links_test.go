@@ -107,3 +107,49 @@ func TestARecordOfANewerVersionIsNoBrokenLink(t *testing.T) {
 		}
 	})
 }
+
+// lateRecords does not find what it is asked for the first time.
+type lateRecords struct {
+	Records
+	first *nth
+}
+
+func (l lateRecords) Get(ctx context.Context, seq uint64) (queue.Entry, error) {
+	if l.first.now() {
+		return queue.Entry{}, queue.ErrNotFound
+	}
+	return l.Records.Get(ctx, seq)
+}
+
+// outboxed is a record of the outbox, of which only its place counts.
+type outboxed struct {
+	queue.OutboxRecord
+	e queue.Entry
+}
+
+func (o outboxed) Entry() queue.Entry { return o.e }
+func (o outboxed) Turn() uint64       { return o.e.Seq }
+
+// TestALeaderThatIsBehindBreaksNoLink: a record that is not there yet when it is asked for is no lost one; one that stays
+// away is.
+func TestALeaderThatIsBehindBreaksNoLink(t *testing.T) {
+	line(t, func(w *world) {
+		for range 3 {
+			w.appendRaw(&ledger.Record{})
+		}
+		third := w.broker.Records(acc)[2]
+		r, err := ledger.Decode(third.Payload, acc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		breaks := 0
+		p := &Publisher{Account: acc, Records: lateRecords{w.dev.Ledger(acc), newNth(1)}, Log: slog.New(slog.DiscardHandler), Broken: func() { breaks++ }}
+		if err := p.holdLink(context.Background(), outboxed{e: third}, r); err != nil || breaks != 0 {
+			t.Errorf("behind: %v, %d breaks", err, breaks)
+		}
+		r.Prev = ledger.Hash([]byte("another"))
+		if err := p.holdLink(context.Background(), outboxed{e: third}, r); err != nil || breaks != 1 {
+			t.Errorf("another one: %v, %d breaks", err, breaks)
+		}
+	})
+}

@@ -8,9 +8,9 @@ import (
 // ownStates are the open packs as this loop's own last records left them. While the
 // projection's head is the loop's belief, it holds just these states: apply is the only
 // writer, and moves the head with every pack that it changes (protocol.md section 2.3). So an
-// answer to an attempt needs a view of halt and head, not once more of each of its packs.
-// Scans and due packs are viewed as S2 asks, and every pack again before its bytes
-// leave (S7). Owned by the loop.
+// answer to an attempt, or a scan that must wait for it, needs a view of halt and head, not
+// once more of each pack. All others are viewed as S2 asks, due packs too, which are not
+// open; and every pack again before its bytes leave (S7). Owned by the loop.
 type ownStates map[scan.PackID]ledger.State
 
 // ownMost bounds the memory: attempts in doubt stay open for hours.
