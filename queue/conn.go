@@ -91,6 +91,7 @@ func (c *Conn) options(ctx context.Context) ([]nats.Option, error) {
 		// A connection that is dead without saying so is found within 15 s.
 		nats.PingInterval(5 * time.Second),
 		nats.MaxPingsOutstanding(2),
+		nats.SyncQueueLen(syncQueue),
 		nats.IgnoreAuthErrorAbort(), // credentials being renewed must not end the worker
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { c.tell(State{Err: err}) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) {

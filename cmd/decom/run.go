@@ -9,7 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -43,12 +43,8 @@ func (a *app) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if a.getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryGoal)
-	}
-	if a.getenv("GOGC") == "" {
-		debug.SetGCPercent(garbage)
-	}
+	spared := make([]byte, garbage)
+	defer runtime.KeepAlive(spared)
 	hups := make(chan os.Signal, 1) // one that waits: it will read the newest file
 	signal.Notify(hups, syscall.SIGHUP)
 	defer signal.Stop(hups)
@@ -68,13 +64,12 @@ func (a *app) run(ctx context.Context) error {
 	return p.serve(ctx)
 }
 
-// memoryGoal is what the collector aims at: a large bulk's garbage need not pile up to
-// five times its size. It is no bound; GOMEMLIMIT overrides it.
-const memoryGoal = 112 << 20
-
-// garbage is how much may pile up below that goal, in percent of what is in use, some 40 MiB: at
-// Go's default of 100 a seventh of the CPU went into collecting. GOGC overrides it.
-const garbage = 400
+// garbage is how many bytes more than what is in use may pile up before the collector works: at
+// Go's default a seventh of the CPU of a busy line, some 20 MiB in use, went into collecting. It is
+// memory that the collector counts and nobody touches, so none of it is resident. A memory limit
+// would do the same for a small process, and has a large one (200 accounts and more)
+// collect without end.
+const garbage = 32 << 20
 
 // process is one running `decom run`: its connections, and a unit for each account.
 type process struct {

@@ -1,0 +1,61 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+)
+
+// An idle account asks each second. Its inbox must outlive that, and a scan that comes as a
+// request ends must not wait until its acknowledgement is overdue.
+func TestARequestThatBringsNothingKeepsItsInbox(t *testing.T) {
+	t.Parallel()
+	c, err := Connect(t.Context(), Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	if _, err := c.Setup(t.Context(), []Account{{Name: "a", Sites: []string{"north"}}}, false); err != nil {
+		t.Fatal(err)
+	}
+	s := c.Scans("a")
+	const wait = 150 * time.Millisecond
+	inbox := ""
+	for i := range 12 {
+		published := make(chan error, 1)
+		go func() { // from well before the end of the request to just after it
+			time.Sleep(wait - 55*time.Millisecond + time.Duration(i)*6*time.Millisecond)
+			_, err := c.PublishScan(context.WithoutCancel(t.Context()), "north", "d", fmt.Sprint("e", i), []byte("x"))
+			published <- err
+		}()
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), wait)
+		ds, err := s.Fetch(ctx, 1+i%2, 0, 0)
+		cancel()
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 2*wait+time.Second {
+			t.Fatalf("%v after %v", err, time.Since(began))
+		}
+		if err := <-published; err != nil {
+			t.Fatal(err)
+		}
+		if len(ds) == 0 {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ds, err = s.Fetch(ctx, 1, 0, 0)
+			cancel()
+			if err != nil {
+				t.Fatalf("scan %d was not delivered: %v", i, err)
+			}
+		}
+		if err := ds[0].Ack(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if inbox == "" {
+			inbox = s.pull.inbox
+		}
+	}
+	if s.pull.inbox != inbox {
+		t.Error("the inbox was given up")
+	}
+}
