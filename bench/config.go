@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -203,7 +204,7 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	bad(slices.Contains(Profiles(), c.Profile), "profile %q: there are %v", c.Profile, Profiles())
+	bad(slices.Contains(Profiles(), c.Profile), "profile %q: there are %s", c.Profile, strings.Join(Profiles(), ", "))
 	bad(slices.Contains([]string{"single", "bulk", "mixed", "auto"}, c.Mode), "mode %q: single, bulk, mixed or auto", c.Mode)
 	bad(c.Packs >= 1 && c.Packs <= 5_000_000, "packs %d: 1 to 5000000", c.Packs)
 	bad(c.Accounts >= 1 && c.Accounts <= 1000, "accounts %d: 1 to 1000", c.Accounts)

@@ -304,12 +304,15 @@ func loopback(host string) bool {
 }
 
 // plainFileError says an error of the file system with the name once.
-func plainFileError(err error) string {
+func plainFileError(err error) string { return spokenFileError(err).Error() }
+
+// spokenFileError is plainFileError in both languages.
+func spokenFileError(err error) error {
 	switch {
 	case os.IsNotExist(err):
-		return "there is no file " + pathOf(err)
+		return spokenf("le fichier %s n'existe pas", "there is no file %s", pathOf(err))
 	case os.IsPermission(err):
-		return "this user may not read " + pathOf(err)
+		return spokenf("cet utilisateur ne peut pas lire %s", "this user may not read %s", pathOf(err))
 	}
-	return err.Error()
+	return err
 }

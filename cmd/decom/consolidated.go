@@ -119,8 +119,11 @@ func newConsolidatedAdd(a *app) *cobra.Command {
 
 func (a *app) consolidatedAdd(ctx context.Context, f addFlags, files []string) error {
 	for _, it := range []struct{ flag, value string }{{"--site", f.site}, {"--device", f.device}, {"--sender", f.sender}} {
+		if it.value == "" {
+			return a.usagef("%s manque", "%s is missing", it.flag)
+		}
 		if !scan.ValidToken(it.value) {
-			return usagef("%s %q must be 1 to 64 of A-Z a-z 0-9 _ -", it.flag, it.value)
+			return badToken(it.flag, it.value)
 		}
 	}
 	g, err := a.openGoods(ctx, true)
@@ -143,7 +146,7 @@ func (a *app) consolidatedAdd(ctx context.Context, f addFlags, files []string) e
 func (a *app) addOne(ctx context.Context, g *goods, f addFlags, name string) error {
 	file, err := os.Open(name)
 	if err != nil {
-		return errors.New(plainFileError(err))
+		return spokenFileError(err)
 	}
 	defer file.Close()
 	q := consolidated.Request{Name: filepath.Base(name), Site: f.site, Device: f.device, Sender: f.sender, Delivery: f.delivery, Who: f.who}
@@ -209,7 +212,7 @@ func newConsolidatedReceive(a *app) *cobra.Command {
 
 func (a *app) consolidatedReceive(ctx context.Context, text, who, id string, asJSON bool) error {
 	if who == "" {
-		return usagef("--who is missing: a receipt is signed")
+		return a.usagef("--who manque : une réception est signée", "--who is missing: a receipt is signed")
 	}
 	g, err := a.openGoods(ctx, false)
 	if err != nil {

@@ -34,7 +34,7 @@ scanned is missing and not released. Count a container before you receive it.`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
 			if f.who == "" {
-				return usagef("--who is missing: a sample is signed")
+				return a.usagef("--who manque : un contrôle est signé", "--who is missing: a sample is signed")
 			}
 			packs, err := a.samplePacks(append(args[1:], "-")[0])
 			if err != nil {

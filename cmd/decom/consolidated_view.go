@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -208,8 +210,8 @@ func (a *app) showFile(s *consolidated.Settled, asJSON bool) error {
 		return a.printJSON(out)
 	}
 	a.sayf("%s  %s  %s, de %s, pour %s/%s", "%s  %s  %s, from %s, for %s/%s", s.ID, s.Name, s.Format, s.Sender, s.Site, s.Device)
-	a.sayf("%d boîtes déclarées, %d lignes refusées, %d contenants, livraisons : %v", "%d packs declared, %d rows refused, %d containers, deliveries: %v",
-		s.List.Declared(), len(s.List.Refused), len(s.List.Containers), s.Deliveries)
+	a.sayf("%d boîtes déclarées, %d lignes refusées, %d contenants, livraisons : %s", "%d packs declared, %d rows refused, %d containers, deliveries: %s",
+		s.List.Declared(), len(s.List.Refused), len(s.List.Containers), cmp.Or(strings.Join(s.Deliveries, ", "), "-"))
 	a.printStates(s)
 	a.printRefused(s.List.Refused)
 	for _, e := range s.Events {

@@ -40,7 +40,7 @@ that is scanned for stock-taking would be a receipt, too.`,
 func (a *app) consolidatedWatch(ctx context.Context, f watchFlags) error {
 	for _, it := range []struct{ flag, value string }{{"--site", f.site}, {"--device", f.device}} {
 		if it.value != "" && !scan.ValidToken(it.value) {
-			return usagef("%s %q must be 1 to 64 of A-Z a-z 0-9 _ -", it.flag, it.value)
+			return badToken(it.flag, it.value)
 		}
 	}
 	g, err := a.openGoods(ctx, true)

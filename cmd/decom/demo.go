@@ -41,7 +41,7 @@ func newDemoCommand(a *app) *cobra.Command {
 	fl := c.Flags()
 	fl.IntVar(&f.packs, "packs", 2000, "how many `packs`")
 	fl.Uint64Var(&f.seed, "seed", 1, "the same seed makes the same packs, scans and faults")
-	fl.Float64Var(&f.rate, "rate", 0, "scans published a `second`; 0: all within half a minute, 100 at least")
+	fl.Float64Var(&f.rate, "rate", 0, "`scans` published a second; 0: all within half a minute, 100 at least")
 	fl.StringVar(&f.faults, "faults", string(faultsLight), "what goes wrong: `none|light|heavy`")
 	fl.BoolVar(&f.keep, "keep-running", false, "leave everything up afterwards, until Ctrl-C")
 	fl.StringVar(&f.dir, "dir", "", "new or empty `folder` for everything, kept; default: a temporary one, removed if all went well")

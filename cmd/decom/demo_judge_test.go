@@ -201,7 +201,7 @@ func TestDemoRefusesWrongFlagsAndUsedFolders(t *testing.T) {
 		{[]string{"--faults", "some"}, "none, light and heavy"},
 		{[]string{"--rate", "-1"}, "--rate -1"},
 		{[]string{"--dir", used}, "is not empty"},
-		{[]string{"extra"}, "unknown command"},
+		{[]string{"extra"}, "takes no argument"},
 	} {
 		r := inProcess(t, nil, "", append([]string{"demo"}, tc.args...)...)
 		if r.code != exitUsage || !strings.Contains(r.stderr, tc.says) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -126,7 +125,8 @@ func profileLine(f calibrateFlags, d *worker.Device) string {
 
 // elementString writes bracketed text as it is encoded.
 func elementString(text string) (string, error) {
-	bad := usagef("--code %s: wants bracketed text, as (01)03400930000007(21)7X4F8L2(17)281100(10)LOT42", strconv.Quote(text))
+	bad := spokenUsagef("--code %q : donner le texte avec parenthèses, comme (01)03400930000007(21)7X4F8L2(17)281100(10)LOT42",
+		"--code %q: wants bracketed text, as (01)03400930000007(21)7X4F8L2(17)281100(10)LOT42", text)
 	if !strings.HasPrefix(text, "(") {
 		return "", bad
 	}

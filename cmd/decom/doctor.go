@@ -167,7 +167,7 @@ func (d *doctor) run(ctx context.Context, a *app) error {
 	}
 	for _, name := range d.flags.accounts {
 		if !slices.ContainsFunc(d.cfg.Accounts, func(acc Account) bool { return acc.Name == name }) {
-			return usagef("--account %s: the configuration has no such account", name)
+			return a.usagef("--account %s : la configuration n'a pas ce compte", "--account %s: the configuration has no such account", name)
 		}
 	}
 	for _, group := range []func(context.Context){d.local, d.worker, d.nats, d.redis, d.nmvs} {

@@ -38,6 +38,11 @@ func spokenUsagef(fr, en string, args ...any) error {
 	return exitWith(exitUsage, spokenf(fr, en, args...))
 }
 
+// badToken is a complaint about a flag that names a site, a device or a sender.
+func badToken(flag, value string) error {
+	return spokenUsagef("%s %q : de 1 à 64 caractères parmi A-Z a-z 0-9 _ -", "%s %q must be 1 to 64 of A-Z a-z 0-9 _ -", flag, value)
+}
+
 // inLanguage is the error's text as the user reads it.
 func (l language) inLanguage(err error) string {
 	e, coded := errors.AsType[*exitError](err)

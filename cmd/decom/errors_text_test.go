@@ -19,13 +19,38 @@ func TestAPharmacyPersonsErrorsAreInTheirLanguage(t *testing.T) {
 		{[]string{"explain", "NO_SUCH_CODE_AT_ALL"}, "n'est ni un code", "is no code"},
 		{[]string{"pause", "--who", "a", "--why", "b"}, "pour combien de temps", "for how long"},
 		{[]string{"tune", "--for", "1m"}, "quelle limite", "which limit"},
+		{[]string{"tune", "--for", "1m", "--single", "foo"}, `--single "foo" : donner des appels par durée`, `--single "foo": give calls per time`},
+		{[]string{"publsh"}, `decom n'a pas de commande "publsh" ; proche : publish`, `decom has no command "publsh"; near: publish`},
+		{[]string{"ledger", "xyzzy"}, `decom ledger n'a pas de commande "xyzzy" ; decom ledger --help`, `decom ledger has no command "xyzzy"; decom ledger --help`},
+		{[]string{"review"}, "veut une commande : ls, resolve, retry, show", "wants a command: ls, resolve, retry, show"},
+		{[]string{"status", "extra"}, `ne prend pas d'argument : "extra" est de trop`, `takes no argument: "extra" is one too many`},
+		{[]string{"pause", "a", "b"}, `"b" est un argument de trop`, `"b" is an argument too many`},
+		{[]string{"pack"}, "il manque un argument", "an argument is missing"},
+		{[]string{"status", "--nope"}, "--nope : cette option n'existe pas", "--nope: there is no such flag"},
+		{[]string{"status", "-x"}, "-x : cette option n'existe pas", "-x: there is no such flag"},
+		{[]string{"pause", "--for"}, "--for : il manque une valeur", "--for: a value is missing"},
+		{[]string{"pause", "--for", "30"}, `--for "30" : donner une durée avec son unité`, `--for "30": give a duration with its unit`},
+		{[]string{"bench", "plan", "--backlog", "x"}, `--backlog "x" : donner un nombre entier`, `--backlog "x": give a whole number`},
+		{[]string{"ledger", "rebuild"}, "quel compte ?", "which account?"},
+		{[]string{"ledger", "export", "--format", "pdf"}, "il y a jsonl, csv et xlsx", "there are jsonl, csv and xlsx"},
+		{[]string{"consolidated", "add", "f"}, "--site manque", "--site is missing"},
+		{[]string{"gateway", "token", "--file", "f", "--site", "é", "--device", "d"}, `--site "é" : de 1 à 64`, `--site "é" must be 1 to 64`},
+		{[]string{"device", "calibrate", "--code", "foo"}, "donner le texte avec parenthèses", "wants bracketed text"},
 	} {
 		for lang, want := range map[string]string{"fr": tt.fr, "en": tt.en} {
-			byFlag := inProcess(t, nil, "", append(tt.args, "--lang", lang)...)
+			byFlag := inProcess(t, nil, "", append([]string{"--lang", lang}, tt.args...)...)
 			byLocale := inProcess(t, []string{"LANG=" + lang + "_FR.UTF-8"}, "", tt.args...)
 			for _, r := range []result{byFlag, byLocale} {
 				if r.code != exitUsage || !strings.Contains(r.stderr, want) {
 					t.Errorf("%v in %s: code %d, %q does not say %q", tt.args, lang, r.code, r.stderr, want)
+				}
+				if lang == "fr" && !strings.Contains(r.stderr, "Voir decom") {
+					t.Errorf("%v in %s: %q does not say where to read on", tt.args, lang, r.stderr)
+				}
+				for _, jargon := range []string{"strconv", "time:", "map[", "pflag", "%!"} {
+					if strings.Contains(r.stderr, jargon) {
+						t.Errorf("%v in %s: %q speaks of Go", tt.args, lang, r.stderr)
+					}
 				}
 			}
 		}

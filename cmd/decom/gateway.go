@@ -12,12 +12,13 @@ import (
 
 	httpdoor "decom/queue/doors/http"
 	"decom/worker/packstate"
+	"decom/worker/scan"
 )
 
 func newGatewayCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "gateway",
-		Short: a.text("Les portes seules : HTTP vers la file, sans NMVS", "The doors alone: HTTP to the queue, without NMVS"),
+		Short: a.text("Les portes seules (HTTP, dossiers, WWKS 2) vers la file, sans NMVS", "The doors alone (HTTP, folders, WWKS 2) to the queue, without NMVS"),
 		Long: a.text(`Ouvre les portes de la section doors de la configuration, jusqu'à ce qu'on l'arrête. Ne demande que
 NATS ; decom run, ici ou ailleurs, fait le travail. decom run ouvre les mêmes portes lui-même : la
 passerelle est pour une machine qui ne doit rien savoir du NMVS.`,
@@ -106,7 +107,7 @@ line out revokes the token, without a restart. --device "*" speaks for the whole
 
 func (a *app) makeToken(f tokenFlags) error {
 	if f.site == "" || f.device == "" {
-		return usagef("--site and --device are missing: they say whom the token speaks for")
+		return a.usagef("--site et --device manquent : ils disent pour qui vaut le jeton", "--site and --device are missing: they say whom the token speaks for")
 	}
 	if f.file == "" {
 		c, _, err := a.readLayers()
@@ -114,12 +115,18 @@ func (a *app) makeToken(f tokenFlags) error {
 			return exitWith(exitConfig, err)
 		}
 		if f.file = c.Doors.HTTP.Tokens; f.file == "" {
-			return usagef("--file is missing, and the configuration has no doors.http.tokens")
+			return a.usagef("--file manque, et la configuration n'a pas de doors.http.tokens", "--file is missing, and the configuration has no doors.http.tokens")
 		}
+	}
+	if !scan.ValidToken(f.site) {
+		return badToken("--site", f.site)
+	}
+	if f.device != "*" && !scan.ValidToken(f.device) {
+		return badToken("--device", f.device)
 	}
 	secret, line, err := httpdoor.NewToken(httpdoor.Principal{Site: f.site, Device: f.device})
 	if err != nil {
-		return usagef("%v", err)
+		return err
 	}
 	if note := strings.Join(strings.Fields(f.note), " "); note != "" {
 		line += "  " + note

@@ -148,8 +148,8 @@ func (a *app) printLedgerReport(r *ledgerReport) {
 	}
 	a.sayf("%s : registre %s, %d enregistrements (%d octets) jusqu'au %d (%.12s, %s)", "%s: ledger %s, %d records (%d bytes) up to %d (%.12s, %s)",
 		r.Account, verdict, r.Records, r.Bytes, r.Last, r.Hash, r.At)
-	a.sayf("  %d scans classés, %d envois ouverts, faits %v", "  %d scans disposed of, %d attempts opened, facts %v", r.Notes, r.Opens, r.Facts)
-	a.sayf("  boîtes %v, Redis %s", "  packs %v, Redis %s", r.Packs, r.Redis)
+	a.sayf("  %d scans classés, %d envois ouverts, faits : %s", "  %d scans disposed of, %d attempts opened, facts: %s", r.Notes, r.Opens, counted(r.Facts))
+	a.sayf("  boîtes : %s ; Redis %s", "  packs: %s; Redis %s", counted(r.Packs), r.Redis)
 	if r.Error != "" {
 		fmt.Fprintln(a.stdout, "  "+r.Error)
 	}

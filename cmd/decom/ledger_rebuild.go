@@ -38,7 +38,7 @@ Refused when the ledger lost records that Redis remembers: Redis is then the onl
 
 func (a *app) ledgerRebuild(ctx context.Context, account string, flags personFlags) error {
 	if account == "" {
-		return usagef("which account? Give --account")
+		return a.usagef("quel compte ? Donner --account", "which account? Give --account")
 	}
 	d, err := a.openDesk(ctx)
 	if err != nil {
@@ -49,7 +49,7 @@ func (a *app) ledgerRebuild(ctx context.Context, account string, flags personFla
 		return err
 	}
 	if d.store.Embedded() {
-		return errors.New("the pack state is embedded: it is rebuilt from the ledger at each start of decom run")
+		return a.errorf("l'état des boîtes est intégré : il est refait du registre à chaque départ de decom run", "the pack state is embedded: it is rebuilt from the ledger at each start of decom run")
 	}
 	if err := d.intact(ctx, account); err != nil {
 		return err

@@ -32,7 +32,7 @@ func TestVerifyFindsTheRecordThatBreaksTheChain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := newOffice(t)
 			o.one("S1", answerNobody)
-			if r := o.run(exitFine, "ledger", "verify"); !strings.Contains(r.stdout, "ledger sound, 2 records") || !strings.Contains(r.stdout, "parked:1") {
+			if r := o.run(exitFine, "ledger", "verify"); !strings.Contains(r.stdout, "ledger sound, 2 records") || !strings.Contains(r.stdout, "1 parked") {
 				t.Errorf("sound: %+v", r)
 			}
 			if _, err := o.conn.Ledger("chu").Append(t.Context(), o.head, c.record(o)); err != nil {

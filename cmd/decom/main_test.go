@@ -92,9 +92,9 @@ func TestBinaryExitsWithTheCodesOfTheContract(t *testing.T) {
 	}{
 		{"help", []string{"--help"}, 0, ""},
 		{"version", []string{"--version"}, 0, ""},
-		{"unknown command", []string{"nonsense"}, 2, `decom: unknown command "nonsense" for "decom"`},
-		{"unknown flag", []string{"publish", "--nonsense"}, 2, "decom: unknown flag: --nonsense"},
-		{"no sub-command", []string{"config"}, 2, "decom: decom config needs a sub-command"},
+		{"unknown command", []string{"nonsense"}, 2, `decom: decom has no command "nonsense"; decom --help shows them all`},
+		{"unknown flag", []string{"publish", "--nonsense"}, 2, "decom: --nonsense: there is no such flag"},
+		{"no sub-command", []string{"config"}, 2, "decom: decom config wants a command: check, init, show"},
 		{"wrong language", []string{"--lang", "de", "config", "show"}, 2, "only fr and en"},
 		{"nonsense code", []string{"explain", "nonsense"}, 2, "is no code of NMVS"},
 		{"publish from nowhere", []string{"publish", scans}, 2, "--site is missing"},

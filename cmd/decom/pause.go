@@ -40,7 +40,7 @@ func (f *spanFlags) until(a *app, now time.Time) (time.Time, error) {
 	case f.length == 0:
 		return time.Time{}, a.usagef("pour combien de temps ? Donner --for 30m, ou --until-resumed pour une durée sans fin", "for how long? Give --for 30m, or --until-resumed for no end")
 	case f.length < time.Second || f.length > longestSpan:
-		return time.Time{}, a.usagef("--for %s : de 1s à %s", "--for %s: from 1s to %s", f.length, longestSpan)
+		return time.Time{}, a.usagef("--for %s : de 1s à %gh", "--for %s: from 1s to %gh", f.length, longestSpan.Hours())
 	}
 	return now.Add(f.length), nil
 }

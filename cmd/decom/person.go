@@ -94,6 +94,9 @@ func (a *app) person(p personFlags) (worker.Person, error) {
 		}
 	}
 	who := worker.Person{Who: strings.TrimSpace(p.who), Why: strings.TrimSpace(p.why)}
+	if who.Who == "" || who.Why == "" {
+		return who, spokenUsagef("chaque action est signée, donner --who NOM et --why TEXTE", "every action is signed, give --who NAME and --why TEXT")
+	}
 	if err := who.Validate(); err != nil {
 		return who, spokenUsagef("chaque action est signée, donner --who NOM et --why TEXTE (%s)", "every action is signed, give --who NAME and --why TEXT (%s)", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}

@@ -112,7 +112,7 @@ func (f *publishFlags) defaults() (files.Defaults, error) {
 		case it.value == "":
 			return d, spokenUsagef("%s manque : il dit d'où viennent les lectures", "%s is missing: it says where the scans come from", it.flag)
 		case !scan.ValidToken(it.value):
-			return d, spokenUsagef("%s %q : de 1 à 64 caractères parmi A-Z a-z 0-9 _ -", "%s %q must be 1 to 64 of A-Z a-z 0-9 _ -", it.flag, it.value)
+			return d, badToken(it.flag, it.value)
 		}
 	}
 	if _, err := scan.ParseOp(f.op); err != nil {
@@ -145,7 +145,7 @@ func (a *app) openInput(name string, f publishFlags, d *files.Defaults) (files.I
 	if name != "-" {
 		file, err := os.Open(name)
 		if err != nil {
-			return nil, nil, errors.New(plainFileError(err))
+			return nil, nil, spokenFileError(err)
 		}
 		r, closeInput = file, func() { _ = file.Close() } // only read
 	}

@@ -67,7 +67,7 @@ func newReviewResolve(a *app) *cobra.Command {
 			if op != "" {
 				var err error
 				if how, err = scan.ParseOp(op); err != nil {
-					return usagef("--op: %s", err)
+					return spokenUsagef("--op %s : il y a %s", "--op %s: there are %s", op, opList())
 				}
 			}
 			s.fact = func(rc *reviewCase) (ledger.FactPack, error) { return rc.resolution(as, how) }
@@ -215,7 +215,7 @@ func (d *desk) caseOf(ctx context.Context, k scan.PackID, only string) (string, 
 	}
 	var account string
 	var found *caseReader
-	known := ""
+	elsewhere, phase := "", ledger.Phase(0)
 	for _, name := range accounts {
 		x := newCaseReader(d.conn.Ledger(name), name, map[scan.PackID]bool{k: true})
 		if err := x.read(ctx); err != nil {
@@ -225,15 +225,18 @@ func (d *desk) caseOf(ctx context.Context, k scan.PackID, only string) (string, 
 		switch {
 		case c == nil:
 		case c.State.Phase != ledger.Parked:
-			known = fmt.Sprintf("; for account %s it is %s", name, c.State.Phase)
+			elsewhere, phase = name, c.State.Phase
 		case found != nil:
 			return "", nil, spokenUsagef("les comptes %s et %s ont tous deux mis la boîte de côté : donner --account", "accounts %s and %s have both put the pack aside: give --account", account, name)
 		default:
 			account, found = name, x
 		}
 	}
+	if found == nil && elsewhere != "" {
+		return "", nil, spokenf("la boîte %s n'attend personne ; pour le compte %s elle est %s", "pack %s does not wait for a person; for account %s it is %s", k, elsewhere, phase)
+	}
 	if found == nil {
-		return "", nil, spokenf("la boîte %s n'attend personne%s", "pack %s does not wait for a person%s", k, known)
+		return "", nil, spokenf("la boîte %s n'attend personne", "pack %s does not wait for a person", k)
 	}
 	return account, found, nil
 }

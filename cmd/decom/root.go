@@ -105,9 +105,15 @@ func newRoot(a *app) *cobra.Command {
 // groupArgs makes a command that only has sub-commands say so.
 func groupArgs(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usagef("unknown command %q for %q", args[0], c.CommandPath())
+		return unknownCommand(c, args[0])
 	}
-	return usagef("%s needs a sub-command", c.CommandPath())
+	var names []string
+	for _, sub := range c.Commands() {
+		if sub.IsAvailableCommand() {
+			names = append(names, sub.Name())
+		}
+	}
+	return spokenUsagef("%s veut une commande : %s", "%s wants a command: %s", c.CommandPath(), strings.Join(names, ", "))
 }
 
 // execute runs one command line and returns the process's exit code. It is the
@@ -117,6 +123,7 @@ func execute(ctx context.Context, a *app, args []string) int {
 	root := newRoot(a)
 	root.SetArgs(args)
 	markRun(root)
+	a.speakUsage(root)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitFine
@@ -127,7 +134,7 @@ func execute(ctx context.Context, a *app, args []string) int {
 	}
 	fmt.Fprintln(a.stderr, "decom: "+strings.TrimRight(a.lang.inLanguage(err), "\n"))
 	if code == exitUsage {
-		fmt.Fprintf(a.stderr, "Usage: %s\nSee %s --help.\n", cmd.UseLine(), cmd.CommandPath())
+		fmt.Fprintf(a.stderr, a.text("Usage : %s\nVoir %s --help.\n", "Usage: %s\nSee %s --help.\n"), cmd.UseLine(), cmd.CommandPath())
 	}
 	return code
 }

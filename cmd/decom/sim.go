@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -193,7 +192,7 @@ func (f *simFlags) fill(s *sim.Sim) error {
 func readJSON(name string, v any) error {
 	file, err := os.Open(name)
 	if err != nil {
-		return errors.New(plainFileError(err))
+		return spokenFileError(err)
 	}
 	defer file.Close()
 	dec := json.NewDecoder(file)

@@ -59,18 +59,18 @@ pack shows.`),
 func (f *tapFlags) check() error {
 	for _, s := range f.stages {
 		if s != tapScans && s != tapOutcomes {
-			return usagef("--stage %s: there are scans and outcomes", s)
+			return spokenUsagef("--stage %s : il y a scans et outcomes", "--stage %s: there are scans and outcomes", s)
 		}
 	}
 	switch {
 	case len(f.stages) == 0:
-		return usagef("--stage: give scans, outcomes or both")
+		return spokenUsagef("--stage : donner scans, outcomes ou les deux", "--stage: give scans, outcomes or both")
 	case f.limit < 0:
-		return usagef("--limit %d: 0 or more", f.limit)
+		return spokenUsagef("--limit %d : 0 ou plus", "--limit %d: 0 or more", f.limit)
 	case f.since < 0:
-		return usagef("--since %s: 0s or more", f.since)
+		return spokenUsagef("--since %s : 0s ou plus", "--since %s: 0s or more", f.since)
 	case f.site != "" && !scan.ValidToken(f.site), f.device != "" && !scan.ValidToken(f.device):
-		return usagef("--site and --device are 1 to 64 of A-Z a-z 0-9 _ -")
+		return spokenUsagef("--site et --device : de 1 à 64 caractères parmi A-Z a-z 0-9 _ -", "--site and --device are 1 to 64 of A-Z a-z 0-9 _ -")
 	}
 	return nil
 }

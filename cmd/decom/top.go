@@ -46,7 +46,7 @@ type statusReader func(context.Context) (Status, error)
 
 func (a *app) top(ctx context.Context, f topFlags) error {
 	if f.interval < 200*time.Millisecond {
-		return usagef("--interval %s: at least 200ms", f.interval)
+		return a.usagef("--interval %s : au moins 200ms", "--interval %s: at least 200ms", f.interval)
 	}
 	c, err := a.loadConfig(needWorker)
 	if err != nil {
@@ -71,7 +71,7 @@ func (a *app) top(ctx context.Context, f topFlags) error {
 		_, err = fmt.Fprintln(a.stdout, v.frame(nil, &s))
 		return err
 	case !isTerminal(a.stdout) || !isTerminal(a.stdin):
-		return usagef("decom top needs a terminal: give --once or --json")
+		return a.usagef("decom top demande un terminal : donner --once ou --json", "decom top needs a terminal: give --once or --json")
 	}
 	return a.topLive(ctx, read, f)
 }

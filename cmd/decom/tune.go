@@ -63,7 +63,7 @@ func (a *app) tune(ctx context.Context, s spanFlags, p personFlags, l ledger.Lim
 	}
 	for name, text := range map[string]string{"single": l.Single, "bulk": l.Bulk} {
 		if _, err := ratelimit.ParseRate(text); text != "" && err != nil {
-			return a.usagef("--%s : %v", "--%s: %v", name, err)
+			return a.usagef("--%s %q : donner des appels par durée, plus de 0, comme 5/s, 6/min ou 1/10s", "--%s %q: give calls per time, above 0, as 5/s, 6/min or 1/10s", name, text)
 		}
 	}
 	if l.Parallel > worker.MaxParallel || l.Batch > ledger.MaxPacks {

@@ -193,7 +193,7 @@ func (t *csvReader) row(cells []string) error {
 		if digits(parent) {
 			reason = ZerosLost
 			if len(parent) == 18 || len(parent) == 20 {
-				reason = "check_digit"
+				reason = BadSSCC
 			}
 		}
 		t.c.refuse(int32(t.line), t.line, reason, "sscc", parent)

@@ -79,7 +79,7 @@ func TestDamagedRowsAreRefusedWithTheirReason(t *testing.T) {
 		{"expiry with a clock", "03400930000007,A1,L,2028/11/30 00:00,", DateFormat, "expiry"},
 		{"label without its zeros", "03400930000007,A1,L,281100,34009300000000014", ZerosLost, "sscc"},
 		{"label as a number", "03400930000007,A1,L,281100,3.4E+17", ExcelNumber, "sscc"},
-		{"label with a wrong digit", "03400930000007,A1,L,281100,034009300000000015", "check_digit", "sscc"},
+		{"label with a wrong digit", "03400930000007,A1,L,281100,034009300000000015", BadSSCC, "sscc"},
 		{"short row", "03400930000007,A1", "malformed", "batch"},
 		{"quote that never ends", `03400930000007,"A1,L,281100,`, "malformed", ""},
 		{"space in the serial", "03400930000007,A 1,L,281100,", "malformed", "serial"},

@@ -20,6 +20,7 @@ const (
 	NoData      Reason = "no_data"      // listed in a container, without batch or expiry
 	Deleted     Reason = "deleted"      // the file itself says that it was decommissioned
 	BadURI      Reason = "bad_uri"      // no sgtin or Digital Link that can be read
+	BadSSCC     Reason = "sscc"         // a container's number with a wrong check digit
 )
 
 var texts = map[Reason]scan.Text{
@@ -30,6 +31,7 @@ var texts = map[Reason]scan.Text{
 	Conflict:    {FR: "Cette boîte figure dans le fichier avec un autre lot ou une autre péremption ; aucune des deux lignes n'est retenue.", EN: "This pack stands in the file with another batch or expiry; neither row is kept."},
 	NoData:      {FR: "Boîte listée dans un contenant, sans lot ni péremption.", EN: "Listed in a container, without batch and expiry."},
 	Deleted:     {FR: "Le fichier dit lui-même que cette boîte a été désactivée.", EN: "The file itself says that this pack was decommissioned."},
+	BadSSCC:     {FR: "La clé de contrôle du numéro de contenant (SSCC) est fausse.", EN: "The check digit of the container's number (SSCC) is wrong."},
 	BadURI:      {FR: "Identifiant illisible (ni sgtin, ni Digital Link).", EN: "The identifier cannot be read (neither sgtin nor Digital Link)."},
 }
 
