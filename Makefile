@@ -18,7 +18,7 @@ FAULT ?=
 .PHONY: help build demo test lint bench bench-micro bench-run fuzz simulate mutants chaos soak clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 build: ## build bin/decom
 	@go build -o bin/decom ./cmd/decom
