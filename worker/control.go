@@ -143,6 +143,9 @@ func (l *loop) pace(now time.Time) {
 			l.log.Error("a limit of the tune cannot be read, the configured one stays", "seq", tune.Seq, "err", err)
 		}
 	}
+	if next.verify != nil { // each pack takes a single call anyway, and a bulk would leave with the one or two that were verified
+		v.Mode = ModeSingle
+	}
 	l.cfg = l.cfg.with(v)
 	l.lanes.size.max = v.Batch
 	if v.Rates != nil {

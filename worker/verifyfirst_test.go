@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"decom/ratelimit"
 	"decom/worker/ledger"
 	"decom/worker/scan"
 )
@@ -140,6 +141,26 @@ func TestAPackThatWasDueBeforeAVerifyFirstIsVerifiedToo(t *testing.T) {
 					t.Errorf("%d alerts raised, halted %v", w.reg.alertsRaised(), w.isHalted())
 				}
 			})
+		})
+	}
+}
+
+// TestVerifyFirstIsNoSlowerInAModeOfBulks: a bulk for each pack that was verified is one of six a minute.
+func TestVerifyFirstIsNoSlowerInAModeOfBulks(t *testing.T) {
+	for _, mode := range []Mode{ModeSingle, ModeBulk, ModeMixed, ModeAuto} {
+		line(t, func(w *world) {
+			const packs = 100
+			w.cfg.Mode, w.cfg.UseMixed, w.cfg.UseBulk = mode, true, true
+			w.limits = map[string]ratelimit.Rate{"single": {N: 5, Per: time.Second}, "bulk": {N: 6, Per: time.Minute}}
+			w.verifyFirst(true)
+			for i := range packs {
+				w.scan("d1", fmt.Sprint("S", i), scan.Supply)
+			}
+			w.start("w0", 0)
+			w.during(2 * time.Minute)
+			if n := len(w.broker.Stored()); n != packs {
+				t.Errorf("%s: %d outcomes of %d after two minutes", mode, n, packs)
+			}
 		})
 	}
 }
