@@ -204,12 +204,13 @@ func (c *loaded) setLeaf(l leaf, value, origin string) []problem {
 
 // applySet puts the --set flags over everything; the last one of a key wins.
 func (c *loaded) applySet(sets []string) (problems []problem) {
+	told := map[string]bool{}
 	for _, kv := range sets {
 		key, _, ok := strings.Cut(kv, "=")
 		if !ok {
 			problems = append(problems, problem{why: fmt.Sprintf("--set %s: wants key=value", kv)})
 		} else if err := growAccounts(&c.Config, key, "."); err != nil {
-			problems = append(problems, problem{why: "--set " + key + ": " + err.Error()})
+			problems, told[key] = append(problems, problem{why: "--set " + key + ": " + err.Error()}), true
 		}
 	}
 	byPath := map[string]leaf{}
@@ -218,7 +219,7 @@ func (c *loaded) applySet(sets []string) (problems []problem) {
 	}
 	for _, kv := range sets {
 		key, value, ok := strings.Cut(kv, "=")
-		if !ok {
+		if !ok || told[key] {
 			continue
 		}
 		l, known := byPath[key]

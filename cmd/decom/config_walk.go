@@ -137,12 +137,12 @@ func splitList(text string) []string {
 // and the doors' lists. Other keys change nothing.
 func growAccounts(c *Config, key, sep string) error {
 	for _, list := range []struct {
-		path string
-		to   func(n int)
+		path, are string
+		to        func(n int)
 	}{
-		{"accounts", func(n int) { c.Accounts = grown(c.Accounts, n) }},
-		{"doors.files", func(n int) { c.Doors.Files = grown(c.Doors.Files, n) }},
-		{"doors.wwks2", func(n int) { c.Doors.WWKS2 = grown(c.Doors.WWKS2, n) }},
+		{"accounts", "accounts", func(n int) { c.Accounts = grown(c.Accounts, n) }},
+		{"doors.files", "folders", func(n int) { c.Doors.Files = grown(c.Doors.Files, n) }},
+		{"doors.wwks2", "robots", func(n int) { c.Doors.WWKS2 = grown(c.Doors.WWKS2, n) }},
 	} {
 		rest, ok := strings.CutPrefix(strings.ToLower(key), strings.ReplaceAll(list.path, ".", sep)+sep)
 		if !ok {
@@ -154,7 +154,7 @@ func growAccounts(c *Config, key, sep string) error {
 			return nil // an unknown key, which is reported as such
 		}
 		if n >= maxAccounts {
-			return fmt.Errorf("%s index %d: at most %d", list.path, n, maxAccounts)
+			return fmt.Errorf("%s.%d: at most %d %s", list.path, n, maxAccounts, list.are)
 		}
 		list.to(n)
 	}

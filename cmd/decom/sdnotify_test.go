@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -138,25 +139,25 @@ func TestTheServiceManagerIsToldReadyReloadingAndStopping(t *testing.T) {
 func TestAStuckLoopStopsTheWatchdogsBeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		beats, still := 0, time.Duration(0)
-		n := &notifier{send: func(string) { beats++ }, log: slog.New(slog.NewJSONHandler(&log, nil))}
+		var beats, still atomic.Int64
+		n := &notifier{send: func(string) { beats.Add(1) }, log: slog.New(slog.NewJSONHandler(&log, nil))}
 		ctx, cancel := context.WithCancelCause(t.Context())
-		go n.watchdog(ctx, time.Minute, func() (string, time.Duration) { return "chu", still })
+		go n.watchdog(ctx, time.Minute, func() (string, time.Duration) { return "chu", time.Duration(still.Load()) })
 		time.Sleep(59 * time.Second)
 		synctest.Wait()
-		if beats != 3 {
-			t.Errorf("%d beats in a minute, want 3", beats)
+		if n := beats.Swap(0); n != 3 {
+			t.Errorf("%d beats in a minute, want 3", n)
 		}
-		still, beats = 50*time.Second, 0
+		still.Store(int64(50 * time.Second))
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
-		if beats != 0 || strings.Count(log.String(), `"account":"chu"`) != 1 {
-			t.Errorf("%d beats of a stuck loop, log %s", beats, &log)
+		if beats.Load() != 0 || strings.Count(log.String(), `"account":"chu"`) != 1 {
+			t.Errorf("%d beats of a stuck loop, log %s", beats.Load(), &log)
 		}
-		still = 0
+		still.Store(0)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if beats == 0 {
+		if beats.Load() == 0 {
 			t.Error("no beat after the loop moved again")
 		}
 		cancel(errors.New("end"))
