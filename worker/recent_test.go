@@ -2,6 +2,7 @@ package worker
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,16 +25,16 @@ func TestAShelfKeepsTheNewestRecordsUpToItsPacks(t *testing.T) {
 		{8, 7, "6 7 8"}, {9, 0, "7 8 9"},
 	} {
 		s.put(ledger.Head{Seq: step.seq, Hash: fmt.Sprint(step.seq)}, of(step.packs))
-		kept := ""
+		var kept strings.Builder
 		for seq := range uint64(10) {
 			if w := s.get(seq); w.rec != nil {
-				if kept += " " + w.hash; len(s.order) != len(s.recs) {
+				if kept.WriteString(" " + w.hash); len(s.order) != len(s.recs) {
 					t.Errorf("%d records in order, %d on the shelf", len(s.order), len(s.recs))
 				}
 			}
 		}
-		if kept != " "+step.kept {
-			t.Errorf("after %d:%s, want %s", step.seq, kept, step.kept)
+		if kept.String() != " "+step.kept {
+			t.Errorf("after %d:%s, want %s", step.seq, kept.String(), step.kept)
 		}
 	}
 }

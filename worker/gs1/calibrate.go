@@ -66,11 +66,11 @@ func (f Finding) expect(sent, way string, i int, arrived string) (Finding, bool)
 		f.Layout, f.Keyboard = layouts[i].name, layouts[i].keyboard
 		text = layouts[i].types(text)
 	}
-	at := strings.Index(arrived, text)
-	if at < 0 {
+	before, after, ok := strings.Cut(arrived, text)
+	if !ok {
 		return f, false
 	}
-	f.Prefix, f.Suffix = arrived[:at], arrived[at+len(text):]
+	f.Prefix, f.Suffix = before, after
 	// A whole identifier before the text is no prefix: it was sent.
 	return f, !f.NoID || !strings.HasSuffix(f.Prefix, "]d2")
 }
