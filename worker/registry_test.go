@@ -289,8 +289,8 @@ func (r *registry) wrote(call nmvs.Call, read bool) {
 	r.bytes[call.C] = digestOf(call)
 	for _, p := range call.Packs {
 		f := r.flights[p.Serial]
-		// A copy whose id NMVS has seen can do nothing any more, where ids are refused.
-		if f.n > 0 && f.c != call.C && !r.mistaken(p.Serial) && !(r.refusesUsed && r.used[f.c]) {
+		// A copy whose id NMVS has seen can do nothing any more, where ids are refused, nor can one that is refused for good.
+		if f.n > 0 && f.c != call.C && !r.mistaken(p.Serial) && !(r.refusesUsed && (r.used[f.c] || r.barred[f.c])) {
 			r.t.Errorf("ONE: pack %s has attempts %s and %s on their way", p.Serial, f.c, call.C)
 			f.n = 0
 		}
