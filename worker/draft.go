@@ -137,6 +137,9 @@ func (l *loop) draftClaim(d *draft, c *claim, states ledger.States) {
 	if att.Resent && c.Kind == ledger.Off {
 		return // a resend moved the attempt on: a first sender's refusal decides nothing [B12b]
 	}
+	if l.cfg.Doubt == SameID && c.Kind == ledger.Off && att.Of < l.resumedAt {
+		return // the ledger may have lost a resend before the person resumed: it changes no pack, nothing shows it
+	}
 	f, later := c.Fact, *c
 	f.Packs, later.Packs = nil, nil
 	for _, p := range c.Packs {

@@ -70,6 +70,8 @@ type loop struct {
 	haltedAt string      // value of the halt key that we follow
 	haltWhy  string      // a halt of ours that has no such value yet
 
+	resumedAt uint64 // sequence of the last resume that was read
+
 	controls   ledger.Controls // what people set, by the records read
 	paced      paced           // what of it counts
 	paused     bool

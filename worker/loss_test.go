@@ -105,3 +105,24 @@ func TestALinkThatBreaksUnderAWriterHaltsTheAccount(t *testing.T) {
 		})
 	}
 }
+
+// TestNoOffOfAFirstSenderCountsBehindAResume under `doubt: sameid`: a resend changes no pack, so that nothing shows one that
+// the ledger lost; its copy may be on its way (seed 701044).
+func TestNoOffOfAFirstSenderCountsBehindAResume(t *testing.T) {
+	p := mustPack(t, "S1", testLot, testExp)
+	rec := &ledger.Record{Open: []ledger.Open{{C: "c", Svc: ledger.Single, Op: scan.Supply, Product: product(p), Packs: []ledger.OpenPack{{Serial: p.Serial()}}}}}
+	for _, test := range []struct {
+		doubt   Doubt
+		resumed uint64
+		counts  bool
+	}{{SameID, 5, false}, {SameID, 2, true}, {SameID, 0, true}, {Hold, 5, true}} {
+		l := &loop{cfg: Config{Doubt: test.doubt}.withDefaults(), book: ledger.NewBook(), resumedAt: test.resumed}
+		l.book.Add(3, rec)
+		d := &draft{busy: map[scan.PackID]bool{}, known: map[scan.PackID]bool{p.ID(): true}}
+		off := offClaim(l.book.Attempt("c"), false, ledger.Fact{})
+		l.draftClaim(d, &off, ledger.States{p.ID(): {Phase: ledger.Opened, Opening: 3}})
+		if got := len(d.rec.Fact) == 1; got != test.counts {
+			t.Errorf("%s, opened by record 3, resumed by record %d: counts %v", test.doubt, test.resumed, got)
+		}
+	}
+}

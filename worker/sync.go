@@ -198,6 +198,9 @@ func (p *projector) take(ctx context.Context, e queue.Entry) error {
 		p.recallAlerts(e.Seq, r)
 	}
 	p.controls.Add(e.Seq, r)
+	if resumes(r) {
+		p.resumedAt = max(p.resumedAt, e.Seq)
+	}
 	if e.Seq <= p.redis.Seq {
 		return nil
 	}
