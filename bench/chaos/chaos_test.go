@@ -72,11 +72,11 @@ func keepDir(t *testing.T) string {
 
 // tally is what all runs together came to.
 type tally struct {
-	mu                          sync.Mutex // guards the rest
-	runs, combined, failed      int
-	scans, parked, appends, ops int
-	recovery                    map[string][]time.Duration // by the name of a lone fault, or "combined"
-	failures                    []uint64
+	mu                     sync.Mutex // guards the rest
+	runs, combined, failed int
+	scans, parked, appends int
+	recovery               map[string][]time.Duration // by the name of a lone fault, or "combined"
+	failures               []uint64
 }
 
 func (t *tally) String() string {
