@@ -24,6 +24,13 @@ type Config struct {
 	// asked there, so only loopback addresses are allowed.
 	Listen string
 
+	// MQTT opens the embedded server's MQTT listener. nil: none.
+	MQTT *MQTT
+
+	// KeepLost has Setup create DECOM_LOST though MQTT is nil: devices speak MQTT to the
+	// server at URL.
+	KeepLost bool
+
 	// Lazy lets the embedded server sync its files every 2 minutes instead of after
 	// each write. For benchmarks and demos only: a power cut then loses ledger
 	// records that were acknowledged.
@@ -133,9 +140,10 @@ func (c Config) Validate() error {
 	if c.AckWait < 0 || c.AnswerWait < 0 {
 		bad("nats: negative waiting time")
 	}
-	if err := c.checkListen(); err != nil {
-		errs = append(errs, err)
+	if c.MQTT != nil && c.URL != "" {
+		bad("mqtt: is the embedded server's listener, but a url is given")
 	}
+	errs = append(errs, c.checkListen(), c.MQTT.validate())
 	return errors.Join(errs...)
 }
 

@@ -24,6 +24,7 @@ type Conn struct {
 	js  jetstream.JetStream
 	emb *embedded // nil when a URL is given
 
+	notes   *refusals   // nil without MQTT
 	closing atomic.Bool // Close was called: what the client reports from then on is our doing
 
 	mu      sync.Mutex
@@ -42,13 +43,16 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 	}
 	cfg = cfg.withDefaults()
 	c := &Conn{cfg: cfg, scans: map[string]*Scans{}, ledgers: map[string]*Ledger{}, outs: map[string]*Outbox{}}
+	if cfg.MQTT != nil {
+		c.notes = &refusals{came: make(chan refusal, refusalsWaiting), stop: make(chan struct{})}
+	}
 	opts, err := c.options(ctx)
 	if err != nil {
 		return nil, fail("connect", redacted(cfg.URL), err)
 	}
 	url := cfg.URL
 	if url == "" {
-		if c.emb, err = startEmbedded(cfg); err != nil {
+		if c.emb, err = startEmbedded(cfg, c.refuse); err != nil {
 			return nil, fail("connect", "", err)
 		}
 		opts = append(opts, nats.InProcessServer(c.emb.srv))
@@ -60,6 +64,9 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 	if err = c.check(ctx); err != nil {
 		c.Close()
 		return nil, fail("connect", c.nc.ConnectedUrlRedacted(), err)
+	}
+	if c.notes != nil {
+		c.notes.start(c)
 	}
 	return c, nil
 }
@@ -181,6 +188,9 @@ func newEnough(version string) error {
 // flight fail with [ErrClosed]. Close may be called twice.
 func (c *Conn) Close() {
 	c.closing.Store(true)
+	if c.notes != nil {
+		c.notes.end()
+	}
 	if c.nc != nil {
 		c.nc.Close()
 	}

@@ -19,6 +19,11 @@
 // streams. Goroutines are started by Connect (those of the NATS client and of the
 // embedded server) and end with Close.
 //
+// # MQTT
+//
+// With Config.MQTT the embedded server takes devices that speak MQTT 3.1.1 ([MQTT]). Its
+// PUBACK proves nothing about DECOM_SCANS; [Conn.Lost] tells what went elsewhere.
+//
 // # When NATS is away
 //
 // At start [Connect] fails with [ErrUnavailable]. Later the connection comes back by

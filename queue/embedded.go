@@ -17,11 +17,13 @@ import (
 type embedded struct {
 	srv  *server.Server
 	lock *os.File
+	mqtt *mqttPacer // before its MQTT listener; nil: none
 }
 
 // startEmbedded locks cfg.Dir and starts a server on it. The files stand in
-// Dir/jetstream, where the server puts them.
-func startEmbedded(cfg Config) (*embedded, error) {
+// Dir/jetstream, where the server puts them. refused is told what MQTT clients may not
+// publish; it must not block.
+func startEmbedded(cfg Config, refused func(refusal)) (*embedded, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("the directory of the embedded server cannot be made: %w", err)
 	}
@@ -48,7 +50,14 @@ func startEmbedded(cfg Config) (*embedded, error) {
 			opts.Port = server.RANDOM_PORT
 		}
 	}
-	log := &serverLog{tell: cfg.OnLog}
+	if cfg.MQTT != nil {
+		cfg.MQTT.options(opts)
+	}
+	log := &serverLog{tell: cfg.OnLog, refused: func(connection uint64, subject string) {
+		if r, ok := e.refusedTo(connection, subject); ok {
+			refused(r)
+		}
+	}}
 	if e.srv, err = server.NewServer(opts); err != nil {
 		return nil, errors.Join(fmt.Errorf("the embedded server does not accept its settings: %w", err), e.stop())
 	}
@@ -64,6 +73,12 @@ func startEmbedded(cfg Config) (*embedded, error) {
 	} else if !ready {
 		err = errors.New("it did not get ready within 30 s")
 	} else {
+		if cfg.MQTT != nil {
+			// The server notes the port that it chose in its options.
+			if e.mqtt, err = startPacer(cfg.MQTT, net.JoinHostPort(opts.MQTT.Host, strconv.Itoa(opts.MQTT.Port))); err != nil {
+				return nil, errors.Join(fmt.Errorf("MQTT cannot listen: %w", err), e.stop())
+			}
+		}
 		return e, nil
 	}
 	return nil, errors.Join(fmt.Errorf("the embedded server does not start on %s: %w", cfg.Dir, err), e.stop())
@@ -89,6 +104,9 @@ func lockDir(dir string) (*os.File, error) {
 
 // stop ends the server, its files flushed, and frees the directory.
 func (e *embedded) stop() error {
+	if e.mqtt != nil {
+		e.mqtt.close()
+	}
 	if e.srv != nil {
 		e.srv.Shutdown()
 		e.srv.WaitForShutdown()

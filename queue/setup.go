@@ -122,6 +122,9 @@ func (c *Conn) plan(ctx context.Context, accounts []Account) ([]step, error) {
 	for _, want := range c.streams() {
 		add(c.planStream(ctx, want))
 	}
+	if c.keepsLost() {
+		add(c.planLost(ctx))
+	}
 	for _, a := range accounts {
 		add(c.planScans(ctx, a))
 		add(c.planOutbox(ctx, a))

@@ -22,7 +22,7 @@ func (d *doctor) connectNATS(ctx context.Context) (*queue.Conn, error) {
 		if url == "" {
 			return nil, errNoEmbedded
 		}
-		conn, err := queue.Connect(ctx, queue.Config{URL: url, Name: "decom-doctor"})
+		conn, err := queue.Connect(ctx, queue.Config{URL: url, Name: "decom-doctor", KeepLost: cfg.KeepLost})
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", errNoEmbedded, err)
 		}
@@ -70,6 +70,7 @@ func (d *doctor) nats(ctx context.Context) {
 			tr("d'une autre configuration ? sinon les supprimer : personne n'y lit", "another configuration's? Else remove them: nobody reads there"))
 	}
 	d.natsUnrouted(ctx, conn)
+	d.mqtt(ctx, conn)
 }
 
 func (d *doctor) natsAddress() string {

@@ -24,6 +24,8 @@ type DoorsConfig struct {
 	Files []FolderDoorConfig `yaml:"files"`
 	// WWKS2 are robots that are listened to (go doc ./queue/doors/wwks2).
 	WWKS2 []RobotDoorConfig `yaml:"wwks2"`
+	// MQTT is NATS's own MQTT 3.1.1 listener.
+	MQTT MQTTDoorConfig `yaml:"mqtt"`
 }
 
 // FolderDoorConfig is one watched folder.
@@ -82,7 +84,7 @@ type HTTPDoorConfig struct {
 
 // defaultDoors is what counts where no layer says otherwise.
 func defaultDoors() DoorsConfig {
-	return DoorsConfig{HTTP: HTTPDoorConfig{Rate: "50/s", MaxBody: 1 << 20, Patience: 5 * time.Second}}
+	return DoorsConfig{HTTP: HTTPDoorConfig{Rate: "50/s", MaxBody: 1 << 20, Patience: 5 * time.Second}, MQTT: MQTTDoorConfig{Rate: "50/s"}}
 }
 
 // open says whether any door is configured.
@@ -91,6 +93,7 @@ func (d *DoorsConfig) open() bool { return d.HTTP.Listen != "" || len(d.Files)+l
 // doors checks the section. Files are looked at by those who are going to open doors.
 func (k *checker) doors() {
 	k.httpDoor()
+	k.mqttDoor()
 	folders := map[string]int{}
 	for i, f := range k.c.Doors.Files {
 		prefix := "doors.files." + strconv.Itoa(i)

@@ -76,6 +76,7 @@ var (
 	descHeld      = desc("decom_held_scans", "Scans that wait for their pack's answer.")
 	descOldest    = desc("decom_oldest_pending_seconds", "Age of the oldest scan of any account that is not disposed of.")
 	descPending   = desc("decom_consumer_pending", "Scans in the stream that were not delivered yet.")
+	descLost      = desc("decom_lost_topics", "MQTT topics whose events went nowhere within 7 days; only where MQTT is used.")
 	descUp        = desc("decom_dependency_up", "1 while the dependency answers.", "dependency")
 	descRate      = desc("decom_rate_limit", "Calls a second that the limiter allows now.", "account", "service")
 	descCircuit   = desc("decom_circuit_state", "1 for the state the breaker is in.", "account", "service", "state")
@@ -141,6 +142,9 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 	put(descUp, flag(g.p.conn.Up()), "nats")
 	if fresh {
 		put(descUp, flag(sample.Redis == "up"), "redis")
+		if sample.lostKnown {
+			put(descLost, float64(len(sample.Lost)))
+		}
 	}
 }
 

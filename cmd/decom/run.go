@@ -157,6 +157,9 @@ func (p *process) openQueue(ctx context.Context) error {
 	if cfg.URL == "" {
 		cfg.Listen = freeAddress(defaultNATS)
 	}
+	if cfg.MQTT, err = p.cfg.mqttDoor(p.log); err != nil {
+		return exitWith(exitConfig, err)
+	}
 	if p.conn, err = dialQueue(ctx, cfg); err != nil {
 		return err
 	}
@@ -165,6 +168,9 @@ func (p *process) openQueue(ctx context.Context) error {
 		if err := os.WriteFile(natsURLFile(&p.cfg.Config), []byte("nats://"+cfg.Listen+"\n"), 0o600); err != nil {
 			return fmt.Errorf("note the address of the embedded NATS server: %w", err)
 		}
+	}
+	if addr := p.conn.MQTTAddress(); addr != "" {
+		p.log.Info("doors: MQTT is open", "address", addr)
 	}
 	changes, err := p.conn.Setup(ctx, p.cfg.queueAccounts(), false)
 	if err != nil {

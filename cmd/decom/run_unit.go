@@ -250,6 +250,7 @@ func (p *process) housekeeping(ctx context.Context) {
 	told := unroutedTold{}
 	for {
 		p.lookForUnrouted(ctx, told)
+		p.lookForLost(ctx, told)
 		select {
 		case <-look.C:
 		case <-trim.C:

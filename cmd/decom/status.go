@@ -37,8 +37,11 @@ type Status struct {
 	Fleet    []string          `json:"fleet,omitempty"` // processes that are alive
 	NATS     string            `json:"nats"`            // up, or what is wrong
 	Redis    string            `json:"redis"`
-	Unrouted map[string]uint64 `json:"unrouted,omitempty"` // site -> scans that no account serves
+	Unrouted map[string]uint64 `json:"unrouted,omitempty"`    // site -> scans that no account serves
+	Lost     []LostTopicStatus `json:"lost_topics,omitempty"` // MQTT topics whose events went nowhere, of 7 days
 	Accounts []AccountStatus   `json:"accounts"`
+
+	lostKnown bool // Lost was read
 }
 
 // AccountStatus is one account's part.
@@ -193,6 +196,9 @@ func statusOfStores(ctx context.Context, c *loaded, conn *queue.Conn, store *pac
 	})
 	if up {
 		all.Go(func() { s.Unrouted, _ = conn.Unrouted(ctx, c.queueAccounts()) })
+		if c.Doors.MQTT.on() {
+			all.Go(func() { s.Lost, s.lostKnown = lostTopics(ctx, conn) })
+		}
 	}
 	slots := make(chan struct{}, sideBySide)
 	for i := range c.Accounts {
@@ -335,6 +341,9 @@ func (a *app) printStatus(s Status) error {
 	say("NATS %s, Redis %s", "NATS %s, Redis %s", s.NATS, s.Redis)
 	for site, n := range s.Unrouted {
 		say("! %d scans du site %s : aucun compte ne le nomme", "! %d scans of site %s: no account names it", n, site)
+	}
+	for _, line := range lostLines(a.lang, s.Lost) {
+		say("! %s", "! %s", line)
 	}
 	say("compte\tattente\tplus ancien\touverts\ten doute\tà renvoyer\tà examiner\tdisjoncteur\tdébit", "account\tbacklog\toldest\topen\tin doubt\tdue\tto review\tbreaker\trate")
 	for i := range s.Accounts {

@@ -243,6 +243,9 @@ func (v *topView) foot(cur *Status) []string {
 	for _, site := range sites {
 		lines = append(lines, v.text("! %d scans du site %s : aucun compte ne le nomme", "! %d scans of site %s: no account names it", cur.Unrouted[site], site))
 	}
+	for _, line := range lostLines(v.lang, cur.Lost) {
+		lines = append(lines, "! "+line)
+	}
 	switch {
 	case !v.live:
 	case v.typing:

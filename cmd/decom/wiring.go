@@ -19,7 +19,7 @@ func (c *Config) queueConfig() (queue.Config, error) {
 	password, err := secretText(c.NATS.Password, c.NATS.PasswordFile)
 	cfg := queue.Config{
 		URL: c.NATS.URL, Creds: c.NATS.Creds, NKey: c.NATS.NKey, User: c.NATS.User, Password: password,
-		CA: c.NATS.CA, Replicas: c.NATS.Replicas,
+		CA: c.NATS.CA, Replicas: c.NATS.Replicas, KeepLost: c.Doors.MQTT.on(),
 	}
 	if c.NATS.URL == "" {
 		cfg.Dir = filepath.Join(c.Dir, "nats")
@@ -120,7 +120,7 @@ func (c *Config) connectQueue(ctx context.Context) (*queue.Conn, error) {
 	}
 	if url := embeddedURL(c); cfg.URL == "" && url != "" {
 		// A decom run with this directory may be up: its server is the one to talk to.
-		if conn, err := queue.Connect(ctx, queue.Config{URL: url, Name: cfg.Name}); err == nil {
+		if conn, err := queue.Connect(ctx, queue.Config{URL: url, Name: cfg.Name, KeepLost: cfg.KeepLost}); err == nil {
 			return conn, nil
 		}
 	}

@@ -114,6 +114,17 @@ func CheckTokens(file string) error {
 	return err
 }
 
+// Secrets opens a tokens file for a door of another kind. What it returns says whom a
+// secret speaks for, from any goroutine, and follows the file as it changes; tell hears of a
+// file that cannot be read any more, and the tokens of before stay.
+func Secrets(file string, tell func(error)) (find func(secret string) (Principal, bool), err error) {
+	t, err := openTokens(file, tell)
+	if err != nil {
+		return nil, err
+	}
+	return func(secret string) (Principal, bool) { return t.find(secret, time.Now()) }, nil
+}
+
 // tokens is the file as it stands, read again when it changes.
 type tokens struct {
 	file string
