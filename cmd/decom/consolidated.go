@@ -17,6 +17,20 @@ import (
 	"decom/worker/scan"
 )
 
+const consolidatedLongFR = `Prend les fichiers où un fournisseur liste chaque boîte d'une livraison : EPCIS 1.2
+(XML), EPCIS 2.0 (JSON-LD) ou CSV (colonnes gtin, serial, batch, expiry, et sscc et
+delivery s'il y en a ; les noms français valent aussi).
+
+  add      lit un fichier, juge chaque ligne et le retient ; rien ne part
+  receive  dit qu'un contenant (son SSCC) ou une livraison (son bon) est là : ses
+           boîtes sont alors publiées comme des lectures ordinaires ; watch le fait
+           pour chaque étiquette SSCC qu'un appareil scanne
+  sample   note des boîtes scannées à côté de la liste ; avec --of SSCC, toutes
+           celles d'un contenant : ce qui manque et ce qui est en trop se voit
+  report   déclaré, reçu, scanné : le bordereau
+
+Un fichier est connu par son contenu : l'ajouter de nouveau ne fait rien.`
+
 const consolidatedLong = `Take the files in which suppliers list every pack of a delivery: EPCIS 1.2 (XML),
 EPCIS 2.0 (JSON-LD) or CSV (columns gtin, serial, batch, expiry, and sscc and
 delivery where there are any).
@@ -35,7 +49,7 @@ func newConsolidatedCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "consolidated",
 		Short: a.text("Codes consolidés : fichiers retenus jusqu'à la réception", "Consolidated codes: files held until receipt"),
-		Long:  consolidatedLong,
+		Long:  a.text(consolidatedLongFR, consolidatedLong),
 		Args:  cobra.ArbitraryArgs,
 		RunE:  groupArgs,
 	}

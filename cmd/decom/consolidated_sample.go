@@ -25,12 +25,17 @@ func newConsolidatedSample(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "sample ID [SCANS]",
 		Short: a.text("Comparer des boîtes scannées à la liste", "Hold scanned packs against the list"),
-		Long: `Read scans, a line each, from the file SCANS or standard input (as decom publish
+		Long: a.text(`Lit des boîtes scannées, une par ligne, du fichier SCANS ou de l'entrée standard (comme decom publish), et
+les compare à la liste du fichier ID. Rien n'est envoyé pour ces lectures elles-mêmes. Elles établissent
+comment une date complète est imprimée sur les boîtes d'un produit et d'un lot, et sont le contrôle que le
+réglage de l'expéditeur peut demander. Avec --of SSCC, elles sont tout le contenu de ce contenant : ce qu'il
+liste et qui n'est pas scanné manque, et n'est pas libéré. Compter un contenant avant de le réceptionner.`,
+			`Read scans, a line each, from the file SCANS or standard input (as decom publish
 takes them), and hold them against the list of file ID. Nothing is sent for these
 scans themselves. They settle how a full date is printed on the packs of a product
 and batch, and they are the sample check that the sender's settings may ask for.
 With --of SSCC they are all that is in that container: what it lists and was not
-scanned is missing and not released. Count a container before you receive it.`,
+scanned is missing and not released. Count a container before you receive it.`),
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
 			if f.who == "" {
@@ -139,7 +144,7 @@ func newConsolidatedOpen(a *app) *cobra.Command {
 			})
 		},
 	}
-	p.add(c)
+	p.add(a, c)
 	return c
 }
 
@@ -163,6 +168,6 @@ func newConsolidatedDrop(a *app) *cobra.Command {
 			})
 		},
 	}
-	p.add(c)
+	p.add(a, c)
 	return c
 }

@@ -22,11 +22,16 @@ func newConsolidatedWatch(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "watch",
 		Short: a.text("Prendre pour réception chaque étiquette SSCC scannée", "Take every SSCC label that is scanned for a receipt"),
-		Long: `Follow the scans of the queue and receive each container whose label (SSCC) a device
+		Long: a.text(`Suit les lectures de la file et réceptionne chaque contenant dont un appareil scanne l'étiquette (SSCC),
+jusqu'à ce qu'on l'arrête. La lecture elle-même est rejetée, comme celle de toute étiquette : ce n'est pas le
+code d'une boîte. Une étiquette déjà reçue ne change rien : --since peut remonter loin, et plusieurs peuvent
+tourner à la fois. Choisir les appareils par --site et --device : une étiquette scannée pour un inventaire
+serait une réception, elle aussi.`,
+			`Follow the scans of the queue and receive each container whose label (SSCC) a device
 scans, until it is stopped. The scan itself is rejected as every label is: it is no
 pack's code. A label that was received before changes nothing, so --since may lie far
 back; several may run at once. Choose the devices with --site and --device: a label
-that is scanned for stock-taking would be a receipt, too.`,
+that is scanned for stock-taking would be a receipt, too.`),
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.consolidatedWatch(c.Context(), f) },
 	}

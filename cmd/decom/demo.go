@@ -30,11 +30,16 @@ func newDemoCommand(a *app) *cobra.Command {
 	var f demoFlags
 	c := &cobra.Command{
 		Use:   "demo",
-		Short: "Everything on this machine: robots, queue, worker, simulated NMVS, and a judge",
-		Long: "Starts a NATS server with a file store, an NMVS simulator behind mutual TLS, and `decom run` as a process of its own;\n" +
-			"publishes scans of packs of real French medicines from made-up robots, lets some calls lose their answer, kills the\n" +
-			"worker, and compares the outcomes with the simulator's own ledger. Nothing has to be installed.\n" +
-			"Exit code 0 only if nothing was lost, nothing was sent twice and no pack in order raised an alert; 99 otherwise.",
+		Short: a.text("Tout sur cette machine : robots, file, worker, NMVS simulé, et un juge", "Everything on this machine: robots, queue, worker, simulated NMVS, and a judge"),
+		Long: a.text(`Démarre un serveur NATS avec stockage sur disque, un NMVS simulé en TLS mutuel, et « decom run » dans un
+processus à part ; publie des lectures de boîtes de médicaments français réels par des robots inventés, laisse
+des appels perdre leur réponse, tue le worker, et compare les résultats au journal du simulateur. Rien n'est à
+installer. Code de sortie 0 seulement si rien n'est perdu, rien n'est envoyé deux fois et aucune boîte en
+ordre n'a levé d'alerte ; sinon 99.`,
+			"Starts a NATS server with a file store, an NMVS simulator behind mutual TLS, and `decom run` as a process of its own;\n"+
+				"publishes scans of packs of real French medicines from made-up robots, lets some calls lose their answer, kills the\n"+
+				"worker, and compares the outcomes with the simulator's own ledger. Nothing has to be installed.\n"+
+				"Exit code 0 only if nothing was lost, nothing was sent twice and no pack in order raised an alert; 99 otherwise."),
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.demo(c.Context(), f) },
 	}

@@ -35,7 +35,16 @@ func newDeviceCalibrate(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "calibrate",
 		Short: a.text("Trouver ce qu'un lecteur change aux codes, et quel réglage corriger", "Find out what a scanner changes, and which setting to correct"),
-		Long: `Show the content of a test code, read one scan of it from standard input, and tell
+		Long: a.text(`Affiche le contenu d'un code d'essai, en lit une lecture sur l'entrée standard, et dit ce que le lecteur et
+le clavier du poste en ont fait : disposition, casse, identifiant de symbologie, séparateurs, préfixe,
+suffixe ; quel réglage du lecteur changer, et le profil (configuration, « devices ») avec lequel il peut
+servir en attendant.
+
+Imprimer le code d'essai en Data Matrix GS1 avec n'importe quel logiciel d'étiquettes. --code TEXTE est le
+contenu d'un autre code sous la main, comme « (01)03400930000007(21)7X4F8L2(17)281100(10)LOT42 », dans
+l'ordre où il est encodé ; moins il a de caractères différents, moins il prouve. Rien n'est envoyé nulle
+part. Code de sortie 99 : les réglages du lecteur doivent changer.`,
+			`Show the content of a test code, read one scan of it from standard input, and tell
 what the scanner and the host's keyboard did to it: layout, case, symbology
 identifier, separators, prefix, suffix; which setting of the scanner to change, and
 the profile (configuration, "devices") with which it can be used meanwhile.
@@ -43,7 +52,7 @@ the profile (configuration, "devices") with which it can be used meanwhile.
 Print the test code as a GS1 Data Matrix with any label program. --code TEXT is the
 content of another code at hand, as in "(01)03400930000007(21)7X4F8L2(17)281100(10)LOT42",
 in the order in which it is encoded; the fewer different characters it has, the less
-it proves. Nothing is sent anywhere. Exit code 99: the scanner's settings must change.`,
+it proves. Nothing is sent anywhere. Exit code 99: the scanner's settings must change.`),
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return a.calibrate(f) },
 	}

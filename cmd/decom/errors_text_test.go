@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 )
 
 // TestAPharmacyPersonsErrorsAreInTheirLanguage: --lang, or the locale, decides; exit codes and
@@ -58,5 +60,34 @@ func TestAPharmacyPersonsErrorsAreInTheirLanguage(t *testing.T) {
 	cause := errors.New("cause")
 	if err := spokenUsagef("fr %w", "en %w", cause); !errors.Is(err, cause) || french.inLanguage(err) != "fr cause" || err.Error() != "en cause" {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestEveryCommandHasItsHelpInBothLanguages: a text that is the same in both was forgotten.
+func TestEveryCommandHasItsHelpInBothLanguages(t *testing.T) {
+	var fr, en []*cobra.Command
+	var walk func(into *[]*cobra.Command, c *cobra.Command)
+	walk = func(into *[]*cobra.Command, c *cobra.Command) {
+		*into = append(*into, c)
+		for _, sub := range c.Commands() {
+			walk(into, sub)
+		}
+	}
+	walk(&fr, newRoot(&app{lang: french}))
+	walk(&en, newRoot(&app{lang: english}))
+	if len(fr) != len(en) || len(en) < 30 {
+		t.Fatalf("%d and %d commands", len(fr), len(en))
+	}
+	for i, e := range en {
+		f := fr[i]
+		if e.Hidden {
+			continue
+		}
+		if e.CommandPath() != f.CommandPath() || e.Short == "" || e.Short == f.Short || (e.Long == "") != (f.Long == "") || e.Long != "" && e.Long == f.Long {
+			t.Errorf("%s and %s: the help is not in both languages", e.CommandPath(), f.CommandPath())
+		}
+	}
+	if r := inProcess(t, nil, "", "review", "--help", "--lang", "fr"); !strings.Contains(r.stdout, "Commandes :") || strings.Contains(r.stdout, "Available") {
+		t.Errorf("%s", r.stdout)
 	}
 }

@@ -17,10 +17,14 @@ func newExplainCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "explain CODE",
 		Short: a.text("Dire ce que signifie un code, et quoi faire", "Tell what a return code or one of our words means, and what to do"),
-		Long: `Tell what CODE means and what to do: a return code or notification of NMVS (with or
+		Long: a.text(`Dit ce que CODE signifie et quoi faire : un code retour ou une notification du NMVS (avec ou sans NMVS_),
+un motif d'état, un résultat ou un motif à nous (« recalled », ou « refused/recalled »). Majuscules ou
+minuscules, peu importe. Un code que ce programme ne connaît pas est expliqué par sa famille, comme le
+worker le traite.`,
+			`Tell what CODE means and what to do: a return code or notification of NMVS (with or
 without NMVS_), a state reason, a result or a reason of ours ("recalled", or
 "refused/recalled"). Upper and lower case do not matter. A code that this program
-does not know is explained by its family, as the worker treats it.`,
+does not know is explained by its family, as the worker treats it.`),
 		Example: "  decom explain NMVS_NC_PCK_22\n  decom explain gs_missing --lang fr\n  decom explain --list",
 		Args: func(_ *cobra.Command, args []string) error {
 			if list && len(args) > 0 || !list && len(args) != 1 {

@@ -32,9 +32,12 @@ func newLedgerVerify(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify",
 		Short: a.text("Relire tout le registre : chaîne de hachage, sens, comparaison avec Redis", "Read the whole ledger: hash chain, meaning, comparison with Redis"),
-		Long: `Reads every record, checks that each names the one before by sequence and SHA-256 and that it
+		Long: a.text(`Lit chaque enregistrement, vérifie que chacun nomme le précédent par son numéro et son SHA-256 et peut le
+suivre, et demande à Redis s'il connaît un enregistrement que le registre n'a pas. Code de sortie 99 si
+quelque chose ne va pas, avec le numéro de l'enregistrement.`,
+			`Reads every record, checks that each names the one before by sequence and SHA-256 and that it
 can follow it, and asks Redis whether it knows a record that the ledger does not hold. The exit
-code is 99 when something is wrong, with the record's sequence.`,
+code is 99 when something is wrong, with the record's sequence.`),
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.ledgerVerify(c.Context(), account, asJSON) },
 	}

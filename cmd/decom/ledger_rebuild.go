@@ -24,15 +24,19 @@ func newLedgerRebuild(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rebuild --account ACCOUNT",
 		Short: a.text("Reconstruire Redis depuis le registre", "Rebuild Redis from the ledger"),
-		Long: `Removes what Redis holds of the account. Running workers find nothing there, read the ledger from
+		Long: a.text(`Ôte ce que Redis tient du compte. Les workers en marche n'y trouvent rien, relisent le registre depuis son
+premier enregistrement et le projettent de nouveau avant d'envoyer quoi que ce soit ; sans worker, le prochain
+départ le fait. Avec plusieurs comptes, qui tient quelle boîte est réécrit aussi.
+Refusé si le registre a perdu des enregistrements que Redis connaît : Redis en est alors le seul témoin.`,
+			`Removes what Redis holds of the account. Running workers find nothing there, read the ledger from
 its first record and project it anew before they send anything; without a worker the next one to
 start does it. With several accounts, who holds which pack is written again too.
-Refused when the ledger lost records that Redis remembers: Redis is then the only witness.`,
+Refused when the ledger lost records that Redis remembers: Redis is then the only witness.`),
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.ledgerRebuild(c.Context(), account, p) },
 	}
 	c.Flags().StringVar(&account, "account", "", "the account; needed")
-	p.add(c)
+	p.add(a, c)
 	return c
 }
 

@@ -21,9 +21,11 @@ func newPackCommand(a *app) *cobra.Command {
 	var account string
 	c := &cobra.Command{
 		Use:   "pack SCAN-OR-CODE [SERIAL]",
-		Short: "One pack's whole history, from the ledger",
-		Long: "Names the pack by the raw text of its data carrier, or by product code (GTIN or CIP13) and serial,\n" +
-			"and prints everything the ledger knows of it, oldest first.",
+		Short: a.text("Toute l'histoire d'une boîte, d'après le registre", "One pack's whole history, from the ledger"),
+		Long: a.text(`Désigne la boîte par le texte brut de son code, ou par code produit (GTIN ou CIP13) et numéro de série,
+et montre tout ce que le registre en sait, le plus ancien d'abord.`,
+			"Names the pack by the raw text of its data carrier, or by product code (GTIN or CIP13) and serial,\n"+
+				"and prints everything the ledger knows of it, oldest first."),
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error { return a.pack(c.Context(), args, account, asJSON) },
 	}

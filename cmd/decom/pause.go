@@ -87,7 +87,7 @@ the ledger of each account.`),
 		},
 	}
 	s.add(c)
-	p.add(c)
+	p.add(a, c)
 	return c
 }
 

@@ -81,9 +81,9 @@ func (d *desk) intact(ctx context.Context, account string) error {
 // personFlags are who decides and why; every action of people has them.
 type personFlags struct{ who, why string }
 
-func (p *personFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&p.who, "who", "", "who decides: a `name`, kept on the ledger for good")
-	c.Flags().StringVar(&p.why, "why", "", "why: one line of `text`, kept on the ledger for good")
+func (p *personFlags) add(a *app, c *cobra.Command) {
+	c.Flags().StringVar(&p.who, "who", "", a.text("qui décide : un `nom`, gardé au registre pour de bon", "who decides: a `name`, kept on the ledger for good"))
+	c.Flags().StringVar(&p.why, "why", "", a.text("pourquoi : une ligne de `texte`, gardée au registre pour de bon", "why: one line of `text`, kept on the ledger for good"))
 }
 
 // person settles who and why: the flags, else a person at a terminal is asked.

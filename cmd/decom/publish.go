@@ -27,6 +27,23 @@ type publishFlags struct {
 	json         bool
 }
 
+const publishLongFR = `Lit des lectures, une par ligne, de FILE ou de l'entrée standard, et les enregistre dans la file.
+
+Une ligne qui commence par { est un évènement JSON, par " une chaîne JSON qui contient le texte du code ; un
+fichier .csv (ou --csv) est un tableau dont la première ligne nomme les colonnes : scan, ou gtin, serial,
+batch et expiry (AAMMJJ), et en plus op, entry, ref, operator, id, at, site, device (les noms français
+valent aussi) ; toute autre ligne est le texte brut d'un code.
+
+Une ligne n'est dite enregistrée qu'après la confirmation du flux. Une ligne qui n'est pas un évènement est
+signalée et n'arrête pas les autres ; le code de sortie est alors 1. Les lectures illisibles sont
+enregistrées, elles aussi : leur résultat dit pourquoi elles sont rejetées.
+
+Les lignes sans « at » ni « id » reçoivent les deux. Les lignes d'un fichier comptent comme scannées à la
+dernière écriture du fichier : republier le fichier inchangé redonne les mêmes id ; le flux peut les
+enregistrer de nouveau, le worker les connaît, rien n'est envoyé et il n'y a pas de second résultat. Les
+lignes d'un tube, et ce qui interroge ou annule (verify, undo_*), comptent comme scannées maintenant.
+--at HEURE donne l'heure de la première ligne.`
+
 const publishLong = `Read scans from FILE or standard input, a line each, and store them in the queue.
 
 A line that starts with { is a JSON scan event, with " a JSON string that holds
@@ -50,7 +67,7 @@ func newPublishCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "publish [FILE]",
 		Short: a.text("Enregistrer dans la file les scans d'un fichier ou de l'entrée standard", "Store scans from a file or standard input in the queue"),
-		Long:  publishLong,
+		Long:  a.text(publishLongFR, publishLong),
 		Args:  cobra.MaximumNArgs(1),
 		RunE:  func(c *cobra.Command, args []string) error { return a.publish(c.Context(), f, args) },
 	}

@@ -49,7 +49,7 @@ project the ledger anew. It may be run again when it was interrupted.`),
 			return a.resume(c.Context(), f.account, p, f)
 		},
 	}
-	p.add(c)
+	p.add(a, c)
 	c.Flags().StringVar(&f.account, "account", "", "the account; default: every pause and tune of the configuration's accounts")
 	c.Flags().DurationVar(&f.notice, "notice", worker.NoticeLoss.Round(time.Second), "with --after-loss: how long running workers get to notice the halt before it ends")
 	c.Flags().BoolVar(&f.afterLoss, "after-loss", false, "the halt is for lost ledger records: put aside what they had changed")

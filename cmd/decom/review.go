@@ -20,12 +20,18 @@ func newReviewCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "review",
 		Short: a.text("Ce qui attend une personne : alertes, boîtes sans réponse, scans rejetés", "What waits for a person: alerts, unresolved packs, rejected scans"),
-		Long: `A pack that NMVS raised an alert for, or whose fate the rules cannot establish, is put aside: no
+		Long: a.text(`Une boîte pour laquelle le NMVS a levé une alerte, ou dont le sort ne peut être établi par les règles, est
+mise de côté : aucune lecture ne l'envoie plus avant qu'une personne ait dit ce qu'il en est. Chaque action
+demande qui et pourquoi, et s'écrit au registre ; les workers en marche l'y prennent.
+
+PACK est le nom que montre « review ls », la lecture brute, ou un code produit et un numéro de série. Un nom
+qui commence par « - » se met après « -- ».`,
+			`A pack that NMVS raised an alert for, or whose fate the rules cannot establish, is put aside: no
 scan sends it any more until a person says what it is. Every action asks who and why, and is
 written to the ledger; running workers take it from there.
 
 PACK is the name that "review ls" prints, the raw scan, or a product code and a serial. A name
-that begins with "-" goes after "--".`,
+that begins with "-" goes after "--".`),
 		Args: groupArgs,
 		RunE: groupArgs,
 	}
@@ -58,9 +64,12 @@ func newReviewResolve(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "resolve PACK|SCAN|CODE [SERIAL]",
 		Short: a.text("Dire ce qu'est une boîte mise de côté", "State what a pack put aside is"),
-		Long: `--as inactive: it is inactive at NMVS, and it was us (--op: how, if not as was asked).
+		Long: a.text(`--as inactive : elle est inactive au NMVS, et c'était nous (--op : comment, si ce n'est comme demandé).
+--as active : le NMVS la montre active ; une nouvelle lecture l'envoie.
+--as quarantined : elle reste de côté pour de bon et n'est plus listée.`,
+			`--as inactive: it is inactive at NMVS, and it was us (--op: how, if not as was asked).
 --as active: NMVS shows it active; a new scan sends it.
---as quarantined: it stays put aside for good and is not listed any more.`,
+--as quarantined: it stays put aside for good and is not listed any more.`),
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
 			how := scan.Op(0)
@@ -76,7 +85,7 @@ func newReviewResolve(a *app) *cobra.Command {
 	}
 	c.Flags().StringVar(&as, "as", "", "`inactive|active|quarantined`")
 	c.Flags().StringVar(&op, "op", "", "with --as inactive: the `operation` that made it so; default: the one asked for")
-	s.flags(c)
+	s.flags(a, c)
 	return c
 }
 
@@ -86,8 +95,10 @@ func newReviewRetry(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "retry PACK|SCAN|CODE [SERIAL]",
 		Short: a.text("Permettre qu'un nouveau scan renvoie la boîte", "Let a new scan send the pack again"),
-		Long: `Refused when NMVS said last that the pack is inactive. When the ledger does not know what NMVS
-says, somebody must have seen the pack active there: --seen-active.`,
+		Long: a.text(`Refusé si le NMVS a dit en dernier que la boîte est inactive. Si le registre ne sait pas ce que dit le NMVS,
+quelqu'un doit l'y avoir vue active : --seen-active.`,
+			`Refused when NMVS said last that the pack is inactive. When the ledger does not know what NMVS
+says, somebody must have seen the pack active there: --seen-active.`),
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
 			s.fact = func(rc *reviewCase) (ledger.FactPack, error) { return rc.retry(seen) }
@@ -95,12 +106,12 @@ says, somebody must have seen the pack active there: --seen-active.`,
 		},
 	}
 	c.Flags().BoolVar(&seen, "seen-active", false, "somebody has seen the pack active at NMVS")
-	s.flags(c)
+	s.flags(a, c)
 	return c
 }
 
-func (s *statement) flags(c *cobra.Command) {
-	s.add(c)
+func (s *statement) flags(a *app, c *cobra.Command) {
+	s.add(a, c)
 	c.Flags().StringVar(&s.account, "account", "", "the account, where several have put the pack aside")
 }
 

@@ -92,9 +92,9 @@ func newRoot(a *app) *cobra.Command {
 	root.SetErr(a.stderr)
 	root.SetVersionTemplate("decom {{.Version}}\n")
 	f := root.PersistentFlags()
-	f.StringVar(&a.flags.config, "config", "", "configuration `file` (YAML); default: DECOM_CONFIG")
-	f.StringArrayVar(&a.flags.set, "set", nil, "override one key, as in --set nats.url=... (`key=value`, repeatable)")
-	f.StringVar(&a.flags.lang, "lang", "", "language of texts for people, `fr|en`; default: the locale's")
+	f.StringVar(&a.flags.config, "config", "", a.text("`fichier` de configuration (YAML) ; sans lui : DECOM_CONFIG", "configuration `file` (YAML); default: DECOM_CONFIG"))
+	f.StringArrayVar(&a.flags.set, "set", nil, a.text("remplacer une clé, comme --set nats.url=... (`nom=valeur`, répétable)", "override one key, as in --set nats.url=... (`key=value`, repeatable)"))
+	f.StringVar(&a.flags.lang, "lang", "", a.text("langue des textes pour les personnes, `fr|en` ; sans elle : celle du système", "language of texts for people, `fr|en`; default: the locale's"))
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.settleLanguage() }
 	for _, add := range commands() {
 		root.AddCommand(add(a))

@@ -25,14 +25,21 @@ import (
 func newRunCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "run",
-		Short: "The worker: scans from JetStream, packs to NMVS, outcomes and ledger back",
-		Long: "Serves every account of the configuration until it is stopped.\n" +
-			"The first SIGTERM or SIGINT drains: nothing more is taken in, what was sent gets its answer recorded.\n" +
-			"A second one ends at once; that loses nothing, it only leaves more for the next start to find out.\n" +
-			"SIGHUP reads the configuration again: log.level, and the accounts' mode and limits, change at once; other\n" +
-			"changed keys are named and need a restart, a wrong file changes nothing. Certificates and password files\n" +
-			"are read again when they change, without a signal. Under systemd it tells when it is ready, reloads and stops,\n" +
-			"and beats for the watchdog while every account's loop is alive.",
+		Short: a.text("Le worker : lectures de JetStream, boîtes au NMVS, résultats et registre en retour", "The worker: scans from JetStream, packs to NMVS, outcomes and ledger back"),
+		Long: a.text(`Sert tous les comptes de la configuration jusqu'à ce qu'on l'arrête.
+Le premier SIGTERM ou SIGINT vide la ligne : plus rien n'est pris, ce qui est envoyé voit sa réponse notée.
+Un second arrête tout de suite ; rien n'est perdu, le prochain départ a seulement plus à éclaircir.
+SIGHUP relit la configuration : log.level, et les mode et limits des comptes, changent aussitôt ; les autres
+clés changées sont nommées et demandent un redémarrage, un fichier faux ne change rien. Certificats et
+fichiers de mots de passe sont relus quand ils changent, sans signal. Sous systemd, il dit quand il est prêt,
+relit et s'arrête, et bat pour le chien de garde tant que la boucle de chaque compte vit.`,
+			"Serves every account of the configuration until it is stopped.\n"+
+				"The first SIGTERM or SIGINT drains: nothing more is taken in, what was sent gets its answer recorded.\n"+
+				"A second one ends at once; that loses nothing, it only leaves more for the next start to find out.\n"+
+				"SIGHUP reads the configuration again: log.level, and the accounts' mode and limits, change at once; other\n"+
+				"changed keys are named and need a restart, a wrong file changes nothing. Certificates and password files\n"+
+				"are read again when they change, without a signal. Under systemd it tells when it is ready, reloads and stops,\n"+
+				"and beats for the watchdog while every account's loop is alive."),
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.run(c.Context()) },
 	}

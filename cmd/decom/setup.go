@@ -15,10 +15,13 @@ func newSetupCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "setup",
 		Short: a.text("Créer ou mettre à jour flux et consommateurs, et dire ce qui change", "Create or update streams and consumers, and say what changed"),
-		Long: `Create the streams DECOM_SCANS, DECOM_LEDGER and DECOM_OUTCOMES and the consumers of every
+		Long: a.text(`Crée les flux DECOM_SCANS, DECOM_LEDGER et DECOM_OUTCOMES et les consommateurs de chaque compte, ou
+change ce qui diffère. Rien n'est jamais supprimé. Ce qui ne peut être changé (le stockage, la protection
+du registre) est signalé et laissé ; le code de sortie est alors 1.`,
+			`Create the streams DECOM_SCANS, DECOM_LEDGER and DECOM_OUTCOMES and the consumers of every
 account, or change what differs. Nothing is ever deleted. What cannot be changed
 (the storage, the ledger's protection) is reported and left alone; the exit code
-is then 1.`,
+is then 1.`),
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.setup(c.Context(), dryRun, asJSON) },
 	}

@@ -247,10 +247,11 @@ func newStatusCommand(a *app) *cobra.Command {
 	asJSON := false
 	c := &cobra.Command{
 		Use:   "status",
-		Short: "One snapshot: backlog, doubts, what waits for people, breakers and limits",
-		Long:  "Asks the running process at http.listen; if none answers, NATS and Redis themselves.",
-		Args:  cobra.NoArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return a.status(c.Context(), asJSON) },
+		Short: a.text("Un instantané : attente, doutes, ce qui attend une personne, disjoncteurs et limites", "One snapshot: backlog, doubts, what waits for people, breakers and limits"),
+		Long: a.text(`Demande au processus en marche, à http.listen ; s'il n'y en a pas, à NATS et Redis mêmes.`,
+			"Asks the running process at http.listen; if none answers, NATS and Redis themselves."),
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.status(c.Context(), asJSON) },
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "JSON object on standard output")
 	return c

@@ -49,7 +49,7 @@ are written to the ledger of each account.`),
 	f.IntVar(&l.Batch, "batch", 0, "most packs of one bulk")
 	f.BoolVar(&l.Above, "above-config", false, "the limits may be above those of the configuration: NMVS may lock an account that is too fast")
 	s.add(c)
-	p.add(c)
+	p.add(a, c)
 	return c
 }
 

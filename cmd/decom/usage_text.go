@@ -15,6 +15,9 @@ import (
 // speakUsage gives every command of the tree these words.
 func (a *app) speakUsage(c *cobra.Command) {
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return a.flagError(err) })
+	if a.lang == french {
+		c.SetUsageTemplate(frenchHelp.Replace(c.UsageTemplate()))
+	}
 	a.speakArgs(c)
 }
 
@@ -96,3 +99,8 @@ func (a *app) wantedValue(kind string) string {
 	}
 	return fmt.Sprintf(a.text("une valeur du type %s", "a value of the type %s"), kind)
 }
+
+// frenchHelp puts the frame of cobra's help texts into French.
+var frenchHelp = strings.NewReplacer("Usage:", "Usage :", "Aliases:", "Synonymes :", "Examples:", "Exemples :", "Available Commands:", "Commandes :",
+	"Additional Commands:", "Autres commandes :", "Global Flags:", "Options communes :", "Flags:", "Options :",
+	"Additional help topics:", "Autres sujets d'aide :", "Use \"", "« ", " [command] --help\" for more information about a command.", " [command] --help » en dit plus sur une commande.")

@@ -39,7 +39,7 @@ none at NMVS. A small risk remains: what is still on its way. Each scan costs on
 	}
 	c.Flags().BoolVar(&end, "end", false, "packs are sent unverified again, as configured")
 	c.Flags().StringVar(&account, "account", "", "one account; without it all")
-	p.add(c)
+	p.add(a, c)
 	return c
 }
 
