@@ -106,6 +106,9 @@ func (a *app) inLanguage(err error) error {
 	if p, ok := errors.AsType[*consolidated.Problem](err); ok {
 		return errors.New(a.lang.of(p.Text))
 	}
+	if s, ok := err.(*spoken); ok && a.lang == french { // as it is: a wrap around it has words of its own
+		return s.fr
+	}
 	return err
 }
 

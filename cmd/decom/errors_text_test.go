@@ -57,6 +57,12 @@ func TestAPharmacyPersonsErrorsAreInTheirLanguage(t *testing.T) {
 			}
 		}
 	}
+	for lang, want := range map[string]string{"fr": "la première ligne d'un fichier CSV doit nommer", "en": "the first line of a CSV file must name"} {
+		file := write(t, t.TempDir(), "a.csv", "price,name\n1,x\n")
+		if r := inProcess(t, nil, "", "publish", "--dry-run", file, "--lang", lang); r.code != exitFailure || !strings.Contains(r.stderr, want) {
+			t.Errorf("%s: %+v", lang, r)
+		}
+	}
 	cause := errors.New("cause")
 	if err := spokenUsagef("fr %w", "en %w", cause); !errors.Is(err, cause) || french.inLanguage(err) != "fr cause" || err.Error() != "en cause" {
 		t.Errorf("%v", err)

@@ -176,6 +176,9 @@ func (a *app) openInput(name string, f publishFlags, d *files.Defaults) (files.I
 		c, err := files.NewCSV(r, files.CSVOptions{})
 		if err != nil {
 			closeInput()
+			if u, ok := errors.AsType[*files.Unreadable](err); ok {
+				err = &spoken{fr: errors.New(u.Text.FR), en: u}
+			}
 			return nil, nil, err
 		}
 		return c, closeInput, nil

@@ -80,7 +80,7 @@ func NewCSV(r io.Reader, o CSVOptions) (*CSV, error) {
 		return nil, err
 	}
 	if len(data) > MaxCSV {
-		return nil, fmt.Errorf("the CSV file is larger than %d MiB", MaxCSV>>20)
+		return nil, unreadable("le fichier CSV dépasse %d Mio", "the CSV file is larger than %d MiB", MaxCSV>>20)
 	}
 	text, err := decode(data, o.Encoding)
 	if err != nil {
@@ -102,7 +102,7 @@ func NewCSV(r io.Reader, o CSVOptions) (*CSV, error) {
 	names := o.Columns
 	if len(names) == 0 {
 		if names, err = c.r.Read(); err != nil {
-			return nil, fmt.Errorf("the first line of a CSV file must name its columns: %w", err)
+			return nil, unreadable("la première ligne d'un fichier CSV doit nommer ses colonnes (%v)", "the first line of a CSV file must name its columns (%v)", err)
 		}
 	}
 	if c.columns, err = columnsOf(names); err != nil {
@@ -133,7 +133,7 @@ func decode(data []byte, encoding string) (string, error) {
 
 func fromUTF16(data []byte, order binary.ByteOrder) (string, error) {
 	if len(data)%2 != 0 {
-		return "", errors.New("the file says that it is UTF-16, and ends in half a character")
+		return "", unreadable("le fichier se dit en UTF-16 et finit par un demi-caractère", "the file says that it is UTF-16, and ends in half a character")
 	}
 	units := make([]uint16, len(data)/2)
 	for i := range units {
@@ -158,7 +158,8 @@ func columnsOf(names []string) (fields []string, err error) {
 		fields = append(fields, csvField(name))
 	}
 	if !slices.Contains(fields, "scan") && !slices.Contains(fields, "code") {
-		return nil, errors.New("the first line of a CSV file must name a column scan, or the columns gtin, serial, batch and expiry")
+		return nil, unreadable("la première ligne d'un fichier CSV doit nommer une colonne scan, ou les colonnes gtin, serial, batch et expiry",
+			"the first line of a CSV file must name a column scan, or the columns gtin, serial, batch and expiry")
 	}
 	return fields, nil
 }

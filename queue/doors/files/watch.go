@@ -247,7 +247,11 @@ func (w *Watcher) handle(ctx context.Context, name string, info fs.FileInfo) err
 	}
 	in, err := w.open(name, data)
 	if err != nil {
-		return w.fail(name, scan.Text{FR: "Rien n'est envoyé, le fichier n'est pas lisible : " + err.Error(), EN: "Nothing was sent, the file cannot be read: " + err.Error()})
+		why := scan.Text{FR: err.Error(), EN: err.Error()}
+		if u, ok := errors.AsType[*Unreadable](err); ok {
+			why = u.Text
+		}
+		return w.fail(name, scan.Text{FR: "Rien n'est envoyé, le fichier n'est pas lisible : " + why.FR, EN: "Nothing was sent, the file cannot be read: " + why.EN})
 	}
 	if past.Begun == "" {
 		// Before the first scan leaves: whatever happens from here on, the lines have these
@@ -345,7 +349,7 @@ func (w *Watcher) free(sub, name string) string {
 // open finds out how the file is to be read.
 func (w *Watcher) open(name string, data []byte) (Input, error) {
 	if len(data) == 0 {
-		return nil, errors.New("it is empty")
+		return nil, unreadable("il est vide", "it is empty")
 	}
 	if w.f.Table || strings.EqualFold(filepath.Ext(name), ".csv") {
 		return NewCSV(bytes.NewReader(data), w.f.CSV)

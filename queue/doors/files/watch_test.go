@@ -305,8 +305,15 @@ func TestWhatCannotBeReadIsPutAsideWithItsReason(t *testing.T) {
 	if got := w.list("failed"); got != "a.csv a.csv.report.csv b.csv b.csv.report.csv" || len(w.q.events) != 1 {
 		t.Fatalf("failed %q, stored %d", got, len(w.q.events))
 	}
-	if rep := w.read("failed/a.csv.report.csv"); !strings.Contains(rep, "must name a column scan") {
-		t.Errorf("%s", rep)
+	for name, want := range map[string][]string{
+		"a": {"doit nommer une colonne scan", "must name a column scan"},
+		"b": {"finit par un demi-caractère", "ends in half a character"},
+	} {
+		for _, sentence := range want {
+			if rep := w.read("failed/" + name + ".csv.report.csv"); strings.Count(rep, sentence) != 1 {
+				t.Errorf("%s: %q is not there once: %s", name, sentence, rep)
+			}
+		}
 	}
 }
 
