@@ -605,7 +605,7 @@ func TestAnAnswerToNothingIsNoAnswer(t *testing.T) {
 	ok := golden(t, "g120.success.reply", 5)
 	p := newTap(t, fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(ok), ok))
 	call := supplyA
-	call.Guard = func() error { time.Sleep(150 * time.Millisecond); return nil }
+	call.Guard = func() error { time.Sleep(time.Second); return nil } // the answer is here by then, on a busy machine too
 	a, err := p.client(t).Do(t.Context(), call)
 	expect(t, err, a, NotSent, ErrReply)
 	if _, touched := p.stop(1); touched > 0 {

@@ -110,7 +110,7 @@ func (p *puller) fetch(ctx context.Context, limit int, fill time.Duration, prior
 }
 
 // pullMargin is how long before ctx's deadline a request ends at the server.
-const pullMargin = 20 * time.Millisecond
+const pullMargin = 50 * time.Millisecond
 
 // endBefore has the request end by itself a little before ctx does, and says whether there is
 // time for one. Giving a request up costs the inbox, and a new one for the next: for an
