@@ -160,7 +160,7 @@ func (l *loop) draftClaim(d *draft, c *claim, states ledger.States) {
 			continue
 		}
 		if f.Kind == ledger.Result {
-			p.Answer = undoAgain(att.Packs[p.I].Op, states[p.K], p.Answer)
+			p.Answer = probeRefused(states[p.K], undoAgain(att.Packs[p.I].Op, states[p.K], p.Answer))
 		}
 		f.Packs = append(f.Packs, p)
 		if f.Kind == ledger.Result {
@@ -184,6 +184,17 @@ func undoAgain(op scan.Op, s ledger.State, a *ledger.Answer) *ledger.Answer {
 	}
 	b := *a
 	b.Result, b.Reason = scan.Unresolved, scan.UndoDoubtful
+	return &b
+}
+
+// probeRefused parks a pack whose probe is refused, by NMVS or by our own rules: it was seen
+// INACTIVE after our own doubtful send, and a refusal says nothing of whose doing that is.
+func probeRefused(s ledger.State, a *ledger.Answer) *ledger.Answer {
+	if !s.Probe || a.Result != scan.Refused {
+		return a
+	}
+	b := *a
+	b.Result, b.Reason, b.Evidence = scan.Unresolved, scan.NoEvidence, string(E4)
 	return &b
 }
 
@@ -228,10 +239,10 @@ func (l *loop) draftDue(d *draft, u *duePack, states ledger.States, r rules) (op
 	}
 	switch {
 	case reason != scan.NoReason:
-		d.withdraw(u, ledger.Answer{Result: scan.Refused, Reason: reason})
+		d.withdraw(u, *probeRefused(s, &ledger.Answer{Result: scan.Refused, Reason: reason}))
 		return opening{}, false
 	case seen != nil && seen.decision(s.Op).verb != open:
-		d.withdraw(u, seen.answer)
+		d.withdraw(u, *probeRefused(s, &seen.answer))
 		return opening{}, false
 	}
 	op := u.open
@@ -366,7 +377,7 @@ func (l *loop) draftOwners(work context.Context, d *draft, opens []opening) ([]o
 			d.rec.Note = append(d.rec.Note, l.note(o.it, ledger.Answer{Result: scan.Refused, Reason: scan.OtherAccount}))
 			d.acks = append(d.acks, o.it.Delivery)
 		default:
-			d.withdraw(o.due, ledger.Answer{Result: scan.Refused, Reason: scan.OtherAccount})
+			d.withdraw(o.due, *probeRefused(ledger.State{Probe: o.probe}, &ledger.Answer{Result: scan.Refused, Reason: scan.OtherAccount}))
 		}
 	}
 	return mine, nil

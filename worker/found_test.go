@@ -76,6 +76,26 @@ func TestAnUndoAfterAProbeCitesTheChangeItself(t *testing.T) {
 	})
 }
 
+// TestARefusedProbeLeavesThePackToAPerson: it was seen inactive after our own doubtful send; that NMVS
+// refuses the probe as recalled does not make it free (seed 18040).
+func TestARefusedProbeLeavesThePackToAPerson(t *testing.T) {
+	line(t, func(w *world) {
+		w.cfg.Tolerance, w.reg.tolerance = 1, 1
+		w.start("w0", 0)
+		w.reg.next(fate{mute: true}, fate{code: "NMVS_FE_LOT_01"})
+		e := w.scan("d1", "S1", scan.Supply)
+		w.settle(time.Hour)
+		w.want(e, "unresolved/no_evidence")
+	})
+	a := &ledger.Answer{Result: scan.Refused, Reason: scan.ExpiredPack}
+	if got := probeRefused(ledger.State{Probe: true}, a); got.Result != scan.Unresolved {
+		t.Errorf("a probe that our own rules withdraw: %s", got.Result)
+	}
+	if got := probeRefused(ledger.State{}, a); got != a {
+		t.Errorf("no probe: %s", got.Result)
+	}
+}
+
 // TestAVerifyBeforeAnOpenIsNoOutcome: two scans of one pack are verified at once under
 // settle e3; the second one is refused by then, and must not be told as done.
 func TestAVerifyBeforeAnOpenIsNoOutcome(t *testing.T) {
