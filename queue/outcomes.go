@@ -28,6 +28,7 @@ type StoredOutcome struct {
 	Seq          uint64
 	Time         time.Time
 	Body         []byte
+	Trace        string // traceparent, if the scan had one and was traced
 }
 
 // OutcomeFilter chooses outcomes. The zero value takes all that are stored now.
@@ -75,7 +76,7 @@ func (c *Conn) outcomes(ctx context.Context, filters []string, f OutcomeFilter, 
 		site, device := source(m.Subject, outcomePrefix)
 		own = fn(StoredOutcome{
 			Site: site, Device: device, EventID: m.Header.Get(headerMsgID), Ledger: m.Header.Get(headerLedger),
-			Seq: meta.Sequence.Stream, Time: meta.Timestamp, Body: m.Data,
+			Seq: meta.Sequence.Stream, Time: meta.Timestamp, Body: m.Data, Trace: traceOf(m.Header),
 		})
 		return own == nil && (f.Follow || meta.Sequence.Stream < end)
 	}}

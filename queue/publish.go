@@ -39,6 +39,7 @@ type Scan struct {
 	Site, Device string
 	ID           string // Nats-Msg-Id; may be empty
 	Body         []byte
+	Trace        string // traceparent; may be empty
 }
 
 // Outcome is one outcome to be published.
@@ -47,6 +48,7 @@ type Outcome struct {
 	EventID      string // Nats-Msg-Id: one outcome per event within the stream's window
 	Ledger       string // ACCOUNT/seq/i, where the outcome stands on the ledger
 	Body         []byte
+	Trace        string // traceparent, for whoever goes on with the outcome; may be empty
 }
 
 // PublishScan stores one scan and returns when the stream has it. An id already seen
@@ -73,6 +75,12 @@ func (c *Conn) PublishScans(ctx context.Context, scans []Scan) (acks []Ack, err 
 		msgs[i] = &nats.Msg{Subject: scanPrefix + s.Site + "." + s.Device, Data: s.Body}
 		if s.ID != "" {
 			msgs[i].Header = nats.Header{headerMsgID: {s.ID}}
+		}
+		if s.Trace != "" {
+			if msgs[i].Header == nil {
+				msgs[i].Header = nats.Header{}
+			}
+			msgs[i].Header[headerTrace] = []string{s.Trace}
 		}
 	}
 	return c.publishMany(ctx, StreamScans, msgs)
@@ -103,6 +111,9 @@ func (c *Conn) PublishOutcomes(ctx context.Context, outcomes []Outcome) (acks []
 		block[i] = nats.Msg{Subject: subject, Data: o.Body, Header: nats.Header{
 			headerMsgID: values[n-2 : n-1 : n-1], headerLedger: values[n-1 : n : n],
 		}}
+		if o.Trace != "" {
+			block[i].Header[headerTrace] = []string{o.Trace}
+		}
 		msgs[i] = &block[i]
 	}
 	return c.publishMany(ctx, StreamOutcomes, msgs)

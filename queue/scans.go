@@ -29,6 +29,9 @@ type Delivery interface {
 	// Backlog is how many scans of the account lay behind this one, not delivered yet,
 	// when it was delivered. It costs nothing and is as old as the delivery.
 	Backlog() uint64
+	// Trace is the scan's traceparent header (W3C Trace Context), in whatever case it was
+	// written, unchecked: it comes from outside. "" where there is none.
+	Trace() string
 	// Ack ends the scan's deliveries. It does not wait for the server: an ack that
 	// gets lost brings the scan again. [AckAll] waits.
 	Ack(ctx context.Context) error
@@ -129,6 +132,7 @@ func (d *delivery) Meta() scan.Meta { return d.meta }
 func (d *delivery) Data() []byte    { return d.msg.Data }
 func (d *delivery) Delivered() int  { return d.delivered }
 func (d *delivery) Backlog() uint64 { return d.backlog }
+func (d *delivery) Trace() string   { return traceOf(d.msg.Header) }
 
 func (d *delivery) Ack(context.Context) error {
 	return d.settle("ack", func() error { return d.c.nc.Publish(d.msg.Reply, []byte("+ACK")) })

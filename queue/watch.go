@@ -54,7 +54,7 @@ func (s *Scans) readBack(ctx context.Context, msg *nats.Msg) (Delivery, bool) {
 		m, err := s.c.get(ctx, StreamScans, getRequest{LastFor: msg.Subject})
 		if err == nil && bytes.Equal(m.Data, msg.Data) && m.header(headerMsgID) == msg.Header.Get(headerMsgID) {
 			site, device := source(msg.Subject, scanPrefix)
-			return watched{data: m.Data, meta: scan.Meta{Site: site, Device: device, Seq: m.Seq, Stored: m.Time, MsgID: m.header(headerMsgID)}}, true
+			return watched{data: m.Data, meta: scan.Meta{Site: site, Device: device, Seq: m.Seq, Stored: m.Time, MsgID: m.header(headerMsgID)}, trace: traceOf(msg.Header)}, true
 		}
 		select { // not stored yet, or a newer one is
 		case <-time.After(2 * time.Millisecond):
@@ -81,14 +81,16 @@ func (p *devicePace) allows(subject string, now time.Time) bool {
 
 // watched is a scan seen by Watch. It is settled when Fetch delivers it.
 type watched struct {
-	meta scan.Meta
-	data []byte
+	meta  scan.Meta
+	data  []byte
+	trace string
 }
 
 func (w watched) Meta() scan.Meta                                 { return w.meta }
 func (w watched) Data() []byte                                    { return w.data }
 func (w watched) Delivered() int                                  { return 1 }
 func (w watched) Backlog() uint64                                 { return 0 }
+func (w watched) Trace() string                                   { return w.trace }
 func (w watched) Ack(context.Context) error                       { return nil }
 func (w watched) RetryAfter(context.Context, time.Duration) error { return nil }
 func (w watched) Extend(context.Context) error                    { return nil }
@@ -97,4 +99,4 @@ func (w watched) Extend(context.Context) error                    { return nil }
 func IsWatched(d Delivery) bool { _, ok := d.(watched); return ok }
 
 // NewWatched returns a delivery as Watch gives it; for fakes.
-func NewWatched(m scan.Meta, data []byte) Delivery { return watched{m, data} }
+func NewWatched(m scan.Meta, data []byte, trace string) Delivery { return watched{m, data, trace} }

@@ -43,7 +43,8 @@ type Account struct {
 	hurried  atomic.Bool                 // somebody says that the ledger has news
 	live     atomic.Pointer[Live]        // as configured now
 
-	recent recent // what the loop wrote lately
+	recent recent  // what the loop wrote lately
+	traces *Traces // nil: nobody traces
 	pulse  pulse
 
 	troubles troubles // any goroutine
@@ -67,7 +68,7 @@ func New(cfg Config, deps Deps) (*Account, error) {
 	}
 	a := &Account{
 		cfg: cfg.withDefaults(), deps: deps, log: deps.Log.With("account", cfg.Account),
-		wake: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), traces: newTraces(deps.Hooks.Trace, cfg.Account),
 	}
 	base := a.cfg.live()
 	a.live.Store(&base)

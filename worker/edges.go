@@ -105,6 +105,7 @@ type Hooks struct {
 	Paced   func(Pace)                                               // a pause, a tune or another configuration counts from now on
 	Trouble func(what string, err error)                             // something outside fails; the loop waits and goes on
 	Alert   func(device string, reason scan.Reason, alertID string)  // an alert was recorded
+	Trace   Tracer                                                   // follows single scans; nil: nobody does, and it costs nothing
 }
 
 // Load is what an account has on its way, after a round. Packs are counted in all

@@ -42,6 +42,7 @@ func TestEveryImportRuleCanBreak(t *testing.T) {
 		{"XML in worker", program("decom/worker", "encoding/xml"), "for decom/nmvs and decom/nmvs/sim and decom/queue/doors/consolidated and decom/bench/bare and decom/queue/doors/wwks2 only"},
 		{"breaker in worker", program("decom/worker", "github.com/sony/gobreaker/v2"), "for decom/nmvs only"},
 		{"rate in nmvs", program("decom/nmvs", "golang.org/x/time/rate"), "for decom/ratelimit only"},
+		{"traces in worker", program("decom/worker", "go.opentelemetry.io/otel/trace"), "for decom/cmd/decom/tracing only"},
 		{"flags in worker", program("decom/worker", "github.com/spf13/pflag"), "only cmd reads flags"},
 		{"YAML in queue", program("decom/queue", "github.com/goccy/go-yaml"), "only cmd reads configuration files"},
 		{"test flags in the program", program("decom/queue", "testing"), "for nobody"},

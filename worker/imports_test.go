@@ -98,8 +98,12 @@ var places = map[string]struct {
 		nil,
 		"it has no code but tests of real processes: what it drives is built and started, not imported",
 	},
+	"decom/cmd/decom/tracing": {
+		[]string{"decom/worker"},
+		"what the line tells of a scan is sent on as it is; it needs no word of the line's parts",
+	},
 	"decom/cmd/decom": {
-		[]string{"decom/bench", "decom/queue/doors/consolidated", "decom/worker", "decom/queue", "decom/queue/doors", "decom/queue/doors/files", "decom/queue/doors/http", "decom/queue/doors/wwks2", "decom/nmvs", "decom/nmvs/sim", "decom/ratelimit", "decom/worker/packstate", "decom/worker/ledger", "decom/worker/scan"},
+		[]string{"decom/bench", "decom/queue/doors/consolidated", "decom/worker", "decom/queue", "decom/queue/doors", "decom/queue/doors/files", "decom/queue/doors/http", "decom/queue/doors/wwks2", "decom/nmvs", "decom/nmvs/sim", "decom/ratelimit", "decom/worker/packstate", "decom/worker/ledger", "decom/worker/scan", "decom/cmd/decom/tracing"},
 		"the command wires; whatever reads a data carrier goes through worker, so that a dry run reads as the line does",
 	},
 }
@@ -120,6 +124,7 @@ var owners = []struct {
 	{"github.com/spf13/", []string{"decom/cmd/decom"}, "only cmd reads flags"},
 	{"github.com/goccy/go-yaml", []string{"decom/cmd/decom"}, "only cmd reads configuration files"},
 	{"github.com/schollz/progressbar", []string{"decom/cmd/decom"}, "only commands speak to a terminal"},
+	{"go.opentelemetry.io/", []string{"decom/cmd/decom/tracing"}, "so that the line pays nothing for traces that nobody collects"},
 	{"github.com/lmittmann/tint", []string{"decom/cmd/decom"}, "only commands speak to a terminal"},
 	{"testing", nil, "a program that carries test code starts with test flags"},
 }

@@ -43,6 +43,7 @@ type world struct {
 
 	resumes int  // halts that a person ended
 	tracing bool // note what happens
+	tracer  Tracer
 	began   time.Time
 
 	step  atomic.Pointer[func(p *process, step string)] // called at every step of every process
@@ -119,7 +120,7 @@ func (w *world) start(name string, rank int) *process {
 	p.acc, err = New(cfg, Deps{
 		Scans: p.conn.Scans(acc), Records: p.conn.Ledger(acc), State: edge{w.store, p}, NMVS: gate{p.brk}, Limiter: lim,
 		Rank: func() int { return rank },
-		Hooks: Hooks{Step: func(step string) {
+		Hooks: Hooks{Trace: w.tracer, Step: func(step string) {
 			if f := w.step.Load(); f != nil && !p.dead.Load() {
 				(*f)(p, step)
 			}
@@ -128,7 +129,7 @@ func (w *world) start(name string, rank int) *process {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	pub := &Publisher{Account: acc, Sites: []string{site}, Outbox: p.conn.Outbox(acc), Outcomes: p.conn, Records: p.conn.Ledger(acc), Broken: p.acc.ChainBroken}
+	pub := &Publisher{Account: acc, Sites: []string{site}, Outbox: p.conn.Outbox(acc), Outcomes: p.conn, Records: p.conn.Ledger(acc), Broken: p.acc.ChainBroken, Traces: p.acc.Traces()}
 	w.mu.Lock()
 	w.procs = append(w.procs, p)
 	w.mu.Unlock()
@@ -295,17 +296,23 @@ func (w *world) scanned(device, serial string, op scan.Op) (event, int) {
 // publish publishes an event, again or for the first time.
 func (w *world) publish(e event) uint64 {
 	w.t.Helper()
+	return w.publishTraced(e, "")
+}
+
+// publishTraced is publish with a traceparent.
+func (w *world) publishTraced(e event, trace string) uint64 {
+	w.t.Helper()
 	body, err := json.Marshal(map[string]any{"id": e.id, "op": e.op.String(), "at": e.at.Format(time.RFC3339Nano),
 		"pack": scan.Fields{Scheme: "GTIN", Code: gtin, Serial: e.serial, Batch: testLot, Expiry: testExp}})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.note("%s publishes %s, %v of %s, scanned at %v", e.device, e.id, e.op, e.serial, e.at.Sub(w.began))
-	ack, err := w.dev.PublishScan(context.Background(), site, e.device, e.id, body)
+	acks, err := w.dev.PublishScans(context.Background(), []queue.Scan{{Site: site, Device: e.device, ID: e.id, Body: body, Trace: trace}})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return ack.Seq
+	return acks[0].Seq
 }
 
 // publishRaw publishes a body as it is.

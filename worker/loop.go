@@ -20,6 +20,7 @@ type item struct {
 	rejected *Rejection
 	repaired bool
 	read     *reading // what a verify answered, once it did
+	trace    string   // traceparent of its spans; "": nothing is told
 }
 
 // claim is a fact that waits for the next record. looked is how many facts the
@@ -284,7 +285,9 @@ func (l *loop) take(b batch) {
 func (l *loop) readItem(d queue.Delivery) item {
 	it := item{Delivery: d}
 	var err error
-	if it.e, err = scan.Decode(d.Data(), d.Meta()); err != nil {
+	it.e, err = scan.Decode(d.Data(), d.Meta())
+	it.trace = l.traces.begin(d, &it.e)
+	if err != nil {
 		it.rejected = &Rejection{Reason: scan.MalformedScan, Detail: err.Error()}
 		return it
 	}

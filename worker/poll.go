@@ -74,6 +74,7 @@ func (a *Account) fetchResult(work context.Context, att *ledger.Attempt) ending 
 	if h := a.deps.Hooks.Call; h != nil {
 		h("poll", class, time.Since(began))
 	}
+	a.traces.called(began, "poll", class, att.Packs)
 	a.step("S9")
 	if err == nil {
 		end.claims = claimsOf(att, ans)

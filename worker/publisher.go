@@ -27,6 +27,9 @@ type Publisher struct {
 	// Broken is called when a record does not follow the one before it: the account must
 	// halt ([Account.ChainBroken]). May be nil.
 	Broken func()
+	// Traces are those of the account's loop in this process ([Account.Traces]): an outcome
+	// carries its scan's traceparent on. nil: none does.
+	Traces *Traces
 
 	told    map[string]bool // places that the stream held already when we began
 	opening *shelf          // records that opened attempts: an attempt's outcomes need its opening
@@ -63,7 +66,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 
 // publish sends the outcomes of one record and acknowledges it once they are stored.
 func (p *Publisher) publish(ctx context.Context, rec queue.OutboxRecord) error {
-	e := rec.Entry()
+	e, began := rec.Entry(), time.Now()
 	if p.told == nil {
 		if err := p.readBack(ctx, e.Time); err != nil {
 			return err
@@ -85,6 +88,7 @@ func (p *Publisher) publish(ctx context.Context, rec queue.OutboxRecord) error {
 	if err := p.send(ctx, e, outs); err != nil {
 		return err
 	}
+	p.Traces.ended(began, e.Seq, outs)
 	if err := p.holdLink(ctx, rec, r); err != nil {
 		return err
 	}
@@ -104,7 +108,8 @@ func (p *Publisher) send(ctx context.Context, e queue.Entry, outs []said) error 
 		if buf = all; err != nil {
 			return fmt.Errorf("outcome %s: %w", o.ref, err)
 		}
-		msgs = append(msgs, queue.Outcome{Site: o.out.Site, Device: o.out.Device, EventID: o.out.EventID, Ledger: o.ref, Body: body})
+		msgs = append(msgs, queue.Outcome{Site: o.out.Site, Device: o.out.Device, EventID: o.out.EventID, Ledger: o.ref, Body: body,
+			Trace: p.Traces.of(o.out.Site, o.out.Device, o.out.EventID)})
 	}
 	if len(msgs) == 0 {
 		return nil

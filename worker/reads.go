@@ -22,7 +22,7 @@ type reading struct {
 // without an answer sends the scan back to the stream.
 func (a *Account) verifyScan(work context.Context, it item) ending {
 	call := verifyOf(it.p)
-	ans, err := a.readCall(work, call)
+	ans, err := a.readCall(work, call, it.trace)
 	if err != nil || ans.Class == nmvs.InDoubt {
 		a.giveUp(work, it)
 		return ending{}
@@ -70,8 +70,8 @@ func answerOfRead(f nmvs.Finding) ledger.Answer {
 	return a
 }
 
-// readCall makes one verify and feeds limiter and hooks.
-func (a *Account) readCall(work context.Context, call nmvs.Call) (nmvs.Answer, error) {
+// readCall makes one verify and feeds limiter and hooks. trace is its scan's, or "".
+func (a *Account) readCall(work context.Context, call nmvs.Call, trace string) (nmvs.Answer, error) {
 	call.Guard = func() error { return a.readGuard(work) }
 	ctx, cancel := context.WithTimeout(work, a.cfg.THTTPSingle)
 	defer cancel()
@@ -82,6 +82,7 @@ func (a *Account) readCall(work context.Context, call nmvs.Call) (nmvs.Answer, e
 	if h := a.deps.Hooks.Call; h != nil {
 		h("verify", class, time.Since(began))
 	}
+	a.traces.read(began, trace, class)
 	return ans, err
 }
 

@@ -162,7 +162,7 @@ func (a *Account) verify(work context.Context, job verifyJob) ending {
 	if err != nil {
 		return end
 	}
-	ans, err := a.readCall(work, verifyOf(p))
+	ans, err := a.readCall(work, verifyOf(p), a.traces.ofOrigin(&job.att.Packs[job.i].Origin))
 	if err != nil || ans.Class == nmvs.InDoubt {
 		return end
 	}

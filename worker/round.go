@@ -26,18 +26,21 @@ func (l *loop) round(work context.Context) error {
 		return err
 	}
 	for !l.latched.Load() && len(l.items)+len(l.claims)+len(due) > 0 {
-		ks := l.keys(due)
+		ks, began := l.keys(due), time.Now()
 		states, err := l.view(work, ks) // S2
 		if err != nil || l.latched.Load() {
 			return err
 		}
 		viewed := time.Now()
+		l.traces.viewed(began, l.items, len(ks))
 		d, err := l.draft(work, ks, states, due) // S3
 		if err != nil {
 			return err
 		}
 		l.step("S4")
+		traced, began := l.traces.inRecord(&d.rec, l.book), time.Now()
 		sendable, err := l.commit(work, d, states) // S4, S5
+		l.traces.appended(began, traced, d, err)
 		if errors.Is(err, queue.ErrLost) {
 			if err := l.synchronise(work); err != nil {
 				return err

@@ -50,6 +50,7 @@ func (a *Account) send(work context.Context, job sendJob) ending {
 	if h := a.deps.Hooks.Call; h != nil {
 		h(call.Service.String(), class, time.Since(began))
 	}
+	a.traces.called(began, call.Service.String(), class, job.att.Packs)
 	a.step("S8")
 	end.claims = claimOf(job.att, ans, err, time.Now())
 	return end

@@ -74,7 +74,7 @@ func (l *loop) dueReading(d *draft, u *duePack, now time.Time) (_ *reading, read
 func (a *Account) verifyDue(work context.Context, u duePack) ending {
 	end := ending{due: u.k}
 	call := verifyOf(u.pack)
-	if ans, err := a.readCall(work, call); err == nil && ans.Class != nmvs.InDoubt {
+	if ans, err := a.readCall(work, call, a.traces.ofOrigin(&u.open.Origin)); err == nil && ans.Class != nmvs.InDoubt {
 		end.read = readingOf(call, ans)
 	}
 	return end

@@ -24,6 +24,7 @@ type Config struct {
 	HTTP     HTTPConfig  `yaml:"http"`
 	Doors    DoorsConfig `yaml:"doors"`
 	Log      LogConfig   `yaml:"log"`
+	Trace    TraceConfig `yaml:"trace"`
 
 	// Consolidated says whose files of consolidated codes are taken.
 	Consolidated ConsolidatedConfig `yaml:"consolidated"`
@@ -233,6 +234,7 @@ func defaultConfig() Config {
 		HTTP:  HTTPConfig{Listen: "127.0.0.1:8080"},
 		Doors: defaultDoors(),
 		Log:   LogConfig{Level: "info", Format: "auto"},
+		Trace: TraceConfig{Ratio: 1},
 	}
 }
 

@@ -48,6 +48,7 @@ func (c *loaded) check(need need) []problem {
 	k.consolidated()
 	k.devices()
 	k.process()
+	k.trace()
 	k.doors()
 	return k.problems
 }

@@ -91,6 +91,14 @@ decom.yaml:2:3: redis.master: needs the Sentinels in redis.addrs
 decom.yaml:1:8: http.debug: "0.0.0.0:6060": pprof listens on the loopback address only
   1 | http: {debug: "0.0.0.0:6060"}
     |        ^`},
+		{"traces over another protocol", "trace:\n  endpoint: 127.0.0.1:4317\n", `
+decom.yaml:2:3: trace.endpoint: wants the collector's address as http://127.0.0.1:4318 or https://host/v1/traces, without a login
+  2 |   endpoint: 127.0.0.1:4317
+    |   ^`},
+		{"more traces than scans", "trace: {endpoint: \"http://127.0.0.1:4318\", ratio: 10}\n", `
+decom.yaml:1:44: trace.ratio: 10: must be 0 to 1
+  1 | trace: {endpoint: "http://127.0.0.1:4318", ratio: 10}
+    |                                            ^`},
 		{"log", "log: {level: loud}\n", `
 decom.yaml:1:7: log.level: "loud" is not debug, info, warn or error
   1 | log: {level: loud}

@@ -43,6 +43,8 @@ func sample(v reflect.Value) (text string, want any) {
 		return "7", 7
 	case bool:
 		return "true", true
+	case float64:
+		return "0.25", 0.25
 	case time.Duration, *time.Duration:
 		return "7m", 7 * time.Minute
 	case []string:

@@ -91,6 +91,12 @@ func setValue(v reflect.Value, text string) error {
 			return fmt.Errorf("%q is not a whole number", text)
 		}
 		v.SetInt(int64(n))
+	case float64:
+		x, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+		if err != nil {
+			return fmt.Errorf("%q is not a number", text)
+		}
+		v.SetFloat(x)
 	case time.Duration:
 		d, err := parseDuration(strings.TrimSpace(text))
 		if err != nil {

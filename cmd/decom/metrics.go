@@ -82,6 +82,7 @@ func (p *process) hooks(u *unit) worker.Hooks {
 			m.requests.WithLabelValues(name, svc, class.String()).Inc()
 			m.duration.WithLabelValues(svc).Observe(took.Seconds())
 		},
+		Trace:   p.tracer(),
 		Batch:   func(svc string, packs int) { m.batch.WithLabelValues(svc).Observe(float64(packs)) },
 		Open:    u.live.opened,
 		Held:    u.live.holding,

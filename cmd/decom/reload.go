@@ -44,6 +44,7 @@ var restartWhy = []struct{ prefix, why string }{
 	{"accounts.", "consumers, logins and holds belong to an account's start"},
 	{"http.", "the address is taken at start"},
 	{"log.", "the log is opened at start"},
+	{"trace.", "the sender of traces is started at start"},
 }
 
 func whyRestart(keys []string) (why []string) {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"decom/cmd/decom/tracing"
 	"decom/queue"
 	"decom/worker/packstate"
 )
@@ -88,6 +89,7 @@ type process struct {
 	store    *packstate.Store
 	units    []*unit
 	met      *metrics
+	traces   *tracing.Tracer // nil: nobody collects traces
 	fleet    fleet
 	samples  sampler
 	tell     *notifier   // to the service manager
@@ -114,6 +116,9 @@ func (p *process) connect(ctx context.Context) (err error) {
 		return err
 	}
 	if err := p.openStore(ctx); err != nil {
+		return err
+	}
+	if err := p.openTraces(); err != nil {
 		return err
 	}
 	p.met = newMetrics(p)
@@ -325,6 +330,7 @@ func (p *process) drainOutcomes(ctx context.Context) {
 }
 
 func (p *process) close() {
+	p.closeTraces()
 	for _, u := range p.units {
 		u.client.Close()
 	}

@@ -47,6 +47,7 @@ type message struct {
 	seq     uint64
 	at      time.Time
 	body    []byte
+	trace   string // traceparent
 }
 
 // account is the consumers of one account, all owned by the broker's mu.

@@ -69,27 +69,31 @@ func (c *Conn) Setup(_ context.Context, accounts []queue.Account, dryRun bool) (
 
 // PublishScan is queue.Conn's.
 func (c *Conn) PublishScan(_ context.Context, site, device, id string, body []byte) (queue.Ack, error) {
+	return c.publish(queue.Scan{Site: site, Device: device, ID: id, Body: body})
+}
+
+func (c *Conn) publish(s queue.Scan) (queue.Ack, error) {
 	if err := c.gone("publish"); err != nil {
 		return queue.Ack{}, err
 	}
-	if !scan.ValidToken(site) || !scan.ValidToken(device) {
-		return queue.Ack{}, &queue.Error{Op: "publish", Err: fmt.Errorf("%q/%q is not a site and a device", site, device)}
+	if !scan.ValidToken(s.Site) || !scan.ValidToken(s.Device) {
+		return queue.Ack{}, &queue.Error{Op: "publish", Err: fmt.Errorf("%q/%q is not a site and a device", s.Site, s.Device)}
 	}
 	c.b.mu.Lock()
 	defer c.b.mu.Unlock()
-	if old, dup := c.b.window(queue.StreamScans, id, 100*time.Millisecond); dup {
+	if old, dup := c.b.window(queue.StreamScans, s.ID, 100*time.Millisecond); dup {
 		return queue.Ack{Seq: old.seq, Duplicate: true}, nil
 	}
-	m := c.b.store(queue.StreamScans, &c.b.scans, message{subject: site + "." + device, id: id, body: body})
+	m := c.b.store(queue.StreamScans, &c.b.scans, message{subject: s.Site + "." + s.Device, id: s.ID, body: s.Body, trace: s.Trace})
 	return queue.Ack{Seq: m.seq}, nil
 }
 
 // PublishScans is queue.Conn's.
-func (c *Conn) PublishScans(ctx context.Context, scans []queue.Scan) ([]queue.Ack, error) {
+func (c *Conn) PublishScans(_ context.Context, scans []queue.Scan) ([]queue.Ack, error) {
 	acks := make([]queue.Ack, len(scans))
 	var err error
 	for i, s := range scans {
-		if acks[i], err = c.PublishScan(ctx, s.Site, s.Device, s.ID, s.Body); err != nil {
+		if acks[i], err = c.publish(s); err != nil {
 			return acks, err
 		}
 	}
@@ -126,7 +130,7 @@ func (c *Conn) PublishOutcomes(ctx context.Context, outcomes []queue.Outcome) ([
 			continue
 		}
 		acks[i].Seq = c.b.store(queue.StreamOutcomes, &c.b.outcomes, message{
-			subject: o.Site + "." + o.Device, id: o.EventID, ledger: o.Ledger, body: o.Body,
+			subject: o.Site + "." + o.Device, id: o.EventID, ledger: o.Ledger, body: o.Body, trace: o.Trace,
 		}).seq
 	}
 	if fault == OutcomeLost {
@@ -285,7 +289,7 @@ func (m message) entry() queue.Entry {
 
 func (m message) outcome() queue.StoredOutcome {
 	site, device, _ := strings.Cut(m.subject, ".")
-	return queue.StoredOutcome{Site: site, Device: device, EventID: m.id, Ledger: m.ledger, Seq: m.seq, Time: m.at, Body: m.body}
+	return queue.StoredOutcome{Site: site, Device: device, EventID: m.id, Ledger: m.ledger, Seq: m.seq, Time: m.at, Body: m.body, Trace: m.trace}
 }
 
 // injectedAs wraps a sentinel of package queue, as a fault.

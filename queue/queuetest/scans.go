@@ -134,7 +134,8 @@ func (s *Scans) deliver(a *account, m message) *delivery {
 	o := m.outcome() // splits the subject
 	return &delivery{
 		c: s.c, a: a, body: m.body, n: a.count[m.seq], backlog: s.c.b.scans[len(s.c.b.scans)-1].seq - m.seq,
-		meta: scan.Meta{Site: o.Site, Device: o.Device, Seq: m.seq, Stored: m.at, MsgID: m.id},
+		trace: m.trace,
+		meta:  scan.Meta{Site: o.Site, Device: o.Device, Seq: m.seq, Stored: m.at, MsgID: m.id},
 	}
 }
 
@@ -217,6 +218,7 @@ type delivery struct {
 	body    []byte
 	n       int
 	backlog uint64 // of all sites: more than a server would say, never less
+	trace   string
 	settled atomic.Bool
 }
 
@@ -224,6 +226,7 @@ func (d *delivery) Meta() scan.Meta { return d.meta }
 func (d *delivery) Data() []byte    { return d.body }
 func (d *delivery) Delivered() int  { return d.n }
 func (d *delivery) Backlog() uint64 { return d.backlog }
+func (d *delivery) Trace() string   { return d.trace }
 
 func (d *delivery) Ack(context.Context) error {
 	if err := d.settle("ack"); err != nil {

@@ -31,6 +31,7 @@ func Suite(t *testing.T, open Open) {
 		{"fetch waits for a scan and ends with its context", fetchWaits},
 		{"an account gets the scans of its sites and no other", fetchSites},
 		{"a scan goes to one process, and first to the one of lowest rank that waits", fetchRank},
+		{"a trace header comes with the scan and goes with the outcome, and nobody else gets it", traces},
 		{"a delivery is settled once", settleOnce},
 		{"an un-acked scan comes again after AckWait, an acked one does not", redelivery},
 		{"an extended scan does not come again meanwhile", extend},
@@ -215,6 +216,41 @@ func fetchRank(t *testing.T, one, two Line) {
 	publish(t, one, "south", 1)
 	r := <-high // the only one left
 	must(t, r.err)
+}
+
+func traces(t *testing.T, l, _ Line) {
+	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	_, err := l.Conn.PublishScans(t.Context(), []queue.Scan{
+		{Site: "north", Device: "d1", ID: "one", Body: []byte("1"), Trace: trace},
+		{Site: "north", Device: "d1", Body: []byte("2"), Trace: trace},
+		{Site: "north", Device: "d1", ID: "three", Body: []byte("3")},
+	})
+	must(t, err)
+	var got []string
+	for len(got) < 3 {
+		for _, d := range fetch(t, l, "a", 3) {
+			got = append(got, d.Trace())
+		}
+	}
+	if !slices.Equal(got, []string{trace, trace, ""}) {
+		t.Fatalf("scans came with %q", got)
+	}
+	_, err = l.Conn.PublishOutcomes(t.Context(), []queue.Outcome{
+		{Site: "north", Device: "d1", EventID: "one", Ledger: "a/1/0", Body: []byte("1"), Trace: trace},
+		{Site: "north", Device: "d1", EventID: "three", Ledger: "a/1/1", Body: []byte("3")},
+	})
+	must(t, err)
+	got = nil
+	must(t, l.Conn.Outcomes(t.Context(), queue.OutcomeFilter{}, func(o queue.StoredOutcome) error {
+		if o.EventID != "one" && o.EventID != "three" || o.Ledger == "" {
+			t.Errorf("the trace header cost another one: %+v", o)
+		}
+		got = append(got, o.Trace)
+		return nil
+	}))
+	if !slices.Equal(got, []string{trace, ""}) {
+		t.Fatalf("outcomes carry %q", got)
+	}
 }
 
 func settleOnce(t *testing.T, l, _ Line) {

@@ -26,7 +26,7 @@ func (s *Scans) Watch(ctx context.Context, fn func(queue.Delivery)) error {
 		b.mu.Unlock()
 		for i := len(live) - 1; i >= 0; i-- {
 			o := live[i].outcome() // splits the subject
-			fn(queue.NewWatched(scan.Meta{Site: o.Site, Device: o.Device, Seq: live[i].seq, Stored: live[i].at, MsgID: live[i].id}, live[i].body))
+			fn(queue.NewWatched(scan.Meta{Site: o.Site, Device: o.Device, Seq: live[i].seq, Stored: live[i].at, MsgID: live[i].id}, live[i].body, live[i].trace))
 		}
 		select {
 		case <-changed:
