@@ -289,8 +289,7 @@ func (r *registry) wrote(call nmvs.Call, read bool) {
 	r.bytes[call.C] = digestOf(call)
 	for _, p := range call.Packs {
 		f := r.flights[p.Serial]
-		// A copy whose id NMVS has seen can do nothing any more, where ids are refused, nor can one that is refused for good.
-		if f.n > 0 && f.c != call.C && !r.mistaken(p.Serial) && !(r.refusesUsed && (r.used[f.c] || r.barred[f.c])) {
+		if f.n > 0 && f.c != call.C && !r.mistaken(p.Serial) && !r.spent(f.c, p.Serial) {
 			r.t.Errorf("ONE: pack %s has attempts %s and %s on their way", p.Serial, f.c, call.C)
 			f.n = 0
 		}
@@ -300,6 +299,22 @@ func (r *registry) wrote(call nmvs.Call, read bool) {
 	for _, p := range call.Packs {
 		r.w.holdOpen("written", call, p)
 	}
+}
+
+// spent says that a copy of attempt c can do nothing to the pack any more: where ids are refused, NMVS has seen
+// its id, or the pack's own id in a mixed bulk, or refuses it for good. The caller holds mu.
+func (r *registry) spent(c, serial string) bool {
+	if !r.refusesUsed {
+		return false
+	}
+	if job := r.bulks["T-"+c]; job != nil {
+		for _, p := range job.call.Packs {
+			if p.Serial == serial && r.used[p.C] {
+				return true
+			}
+		}
+	}
+	return r.used[c] || r.barred[c]
 }
 
 // land says that a copy of a call is not on its way any more.
