@@ -77,7 +77,7 @@ func (a *app) run(ctx context.Context) error {
 // memory that the collector counts and nobody touches, so none of it is resident. A memory limit
 // would do the same for a small process, and has a large one (200 accounts and more)
 // collect without end.
-const garbage = 32 << 20
+const garbage = 16 << 20
 
 // process is one running `decom run`: its connections, and a unit for each account.
 type process struct {
