@@ -72,11 +72,10 @@ func (a *app) run(ctx context.Context) error {
 	return p.serve(ctx)
 }
 
-// garbage is how many bytes more than what is in use may pile up before the collector works: at
-// Go's default a seventh of the CPU of a busy line, some 20 MiB in use, went into collecting. It is
-// memory that the collector counts and nobody touches, so none of it is resident. A memory limit
-// would do the same for a small process, and has a large one (200 accounts and more)
-// collect without end.
+// garbage is how many bytes more than by Go's default may pile up before the collector works (it
+// took a seventh of a busy line's CPU: bench/results/profile.md). It is memory that the
+// collector counts and nobody touches, so none of it is resident. GOGC=400 with a memory limit would do
+// the same for a small process, and has a large one (200 accounts) collect without end.
 const garbage = 16 << 20
 
 // process is one running `decom run`: its connections, and a unit for each account.
