@@ -45,6 +45,7 @@ type lineConfig struct {
 	settle  string        // default e4
 	tResult time.Duration // default an hour
 	idle    time.Duration // NMVS drops a connection without a request after it; default 30 s
+	tHTTP   time.Duration // of a call, default lineTHTTP
 	listing bool          // NMVS lists pending bulks
 	rate    string        // of single calls; default 2000/s
 	cert    string        // stem of the certificate's file; default client
@@ -95,6 +96,9 @@ func newLine(t *testing.T, out *outside, cfg lineConfig) *line {
 	def(&cfg.cert, "client")
 	if cfg.tResult == 0 {
 		cfg.tResult = time.Hour
+	}
+	if cfg.tHTTP == 0 {
+		cfg.tHTTP = lineTHTTP
 	}
 	if cfg.idle == 0 {
 		cfg.idle = 30 * time.Second
@@ -168,7 +172,7 @@ func (l *line) yaml(db int32) string {
 		fmt.Fprintf(&b, "    %s: https://%s%s\n", svc, l.nmvs.addr, sim.Path(svc, 5))
 	}
 	fmt.Fprintf(&b, "  ca: ca.pem\nprotocol:\n  settle: %s\n  t_send: %s\n  t_reuse: 300ms\n  t_http_single: %s\n  t_http_bulk: %s\n",
-		l.cfg.settle, lineTSend, lineTHTTP, lineTHTTP)
+		l.cfg.settle, lineTSend, l.cfg.tHTTP, l.cfg.tHTTP)
 	fmt.Fprintf(&b, "  t_grace: %s\n  t_hold_single: %s\n  t_hold_bulk: %s\n  t_result: %s\n", lineTGrace, lineTHold, lineTHold, l.cfg.tResult)
 	fmt.Fprintf(&b, "accounts:\n  - name: %s\n    sites: [%s]\n    client_login_id: FR-LINE\n    user_id: robot01\n", l.account, l.site())
 	fmt.Fprintf(&b, "    password_file: password\n    certificate: %s.p12\n    passphrase_file: passphrase\n", l.cfg.cert)
