@@ -88,8 +88,21 @@ testing=$SECONDS
 status=0
 # CI makes a missing server a failure instead of a skip. Explicit flags win over any
 # GOFLAGS. The filter keeps what a person wants to see: see deploy/dev/testlog.awk.
-CI=1 go test -json=false -v -race -vet=off -count=1 -timeout=5m -p="$cpus" "${packages[@]}" 2>&1 |
-  awk -f deploy/dev/testlog.awk || status=$?
+run() { CI=1 go test -json=false -v -race -vet=off -count=1 -timeout=8m "$@" 2>&1; }
+again="$(mktemp)"
+trap 'rm -f "$again"' EXIT
+run -p="$cpus" "${packages[@]}" | awk -v again="$again" -f deploy/dev/testlog.awk || status=$?
+# Real processes on a machine that others use, too, miss a deadline now and then. At most
+# three such tests get a second run, alone, and are named as UNSTABLE; a test that found a
+# promise broken gets none.
+if [ "$status" -ne 0 ] && [ -s "$again" ] && ! grep -q '^!' "$again" && [ "$(wc -l <"$again")" -le 3 ]; then
+  status=0
+  while read -r package name; do
+    say "UNSTABLE: $name of $package failed; once more, alone"
+    run -run "^$name\$" "$package" </dev/null | awk -f deploy/dev/testlog.awk || status=1
+  done <"$again"
+  [ "$status" -ne 0 ] || say "UNSTABLE, passed when run alone: $(cut -d' ' -f2 "$again" | paste -sd' ')"
+fi
 # Random schedules of the whole line, for as long as a test run can wait, without the race
 # detector: with it they take ten times as long. make simulate runs as many as it is told.
 if [ $# -eq 0 ]; then

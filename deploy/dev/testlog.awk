@@ -3,6 +3,10 @@
 # a last line with the sums. Ends with 1 if anything failed or nothing ran.
 #
 # go test -v prints each package's log in one piece, closed by its verdict.
+#
+# With -v again=FILE it writes there one line "PACKAGE TEST" for each failed test that may
+# be run again, alone, and "!" for a package that may not: what broke a promise once (the
+# judge's words, a data race, a panic) or has no failed test (no build, a timeout) stays failed.
 
 function forget() { n = 0; tests = 0 }
 
@@ -11,6 +15,15 @@ function quiet(s) { return s ~ /^=== (RUN|PAUSE|CONT|NAME) / || s ~ /^ *--- PASS
 
 function dump(   i) { for (i = 1; i <= n; i++) if (!quiet(log_[i])) print log_[i] }
 
+# Says of a failed package what may be run again.
+function second(package,   i, n_, never) {
+	for (i = 1; i <= n; i++) {
+		if (log_[i] ~ /^--- FAIL: /) { split(log_[i], w, " "); print package, w[3] > again; n_++ }
+		if (log_[i] ~ /(LOST|OUT|ONCE|TRUTH|CHAIN|LIVE): |alerts? |twice|crash table|violation|DATA RACE|^panic: |^fatal error: /) never = 1
+	}
+	if (!n_ || never) print "!" > again
+}
+
 /^ok  \t/ {
 	print
 	packages++; passed += tests; forget(); fflush(); next
@@ -18,6 +31,7 @@ function dump(   i) { for (i = 1; i <= n; i++) if (!quiet(log_[i])) print log_[i
 /^\?   \t/ || /^\t.*coverage: / { forget(); next } # no test files
 /^FAIL\t/ {
 	dump(); print
+	if (again) second($2)
 	failed++; names = names "  " $2 "\n"; forget(); fflush(); next
 }
 /^ *--- SKIP: / {
