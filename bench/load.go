@@ -53,6 +53,7 @@ type load struct {
 	sent     int
 	got      []time.Time    // when the outcome was stored; zero: not yet
 	have     int            // outcomes of different scans
+	counted  int            // outcomes that the stream holds, by its sequences; those of a backlog are read later
 	extra    int            // outcomes too many
 	results  map[string]int // by RESULT
 	first    time.Time
@@ -108,6 +109,24 @@ func (l *load) publish(ctx context.Context, conn *queue.Conn, start time.Time) e
 		l.mu.Unlock()
 	}
 	return nil
+}
+
+// seen is how many outcomes exist, as far as is known: counted or read.
+func (l *load) seen() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return max(l.have, l.counted)
+}
+
+// count notes how many outcomes the stream holds, and says whether these are all and since when
+// there are no more.
+func (l *load) count(n int) (all bool, still time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n = min(n, len(l.scans)); n > l.counted {
+		l.counted, l.lastSeen = n, time.Now()
+	}
+	return n == len(l.scans), time.Since(l.lastSeen)
 }
 
 // follow takes every outcome as it is stored, until ctx ends.

@@ -256,3 +256,22 @@ func TestAStageIsBusyAllTheTimeThatItIsMeasured(t *testing.T) {
 		t.Error("a step that fails was measured")
 	}
 }
+
+func TestABacklogThatIsOnlyCountedIsSeenAndNeverMoreThanItsScans(t *testing.T) {
+	c := Config{Profile: Backlog, Packs: 10}.WithDefaults()
+	l := newLoad(&c, []string{"s"})
+	l.restart(time.Now().Add(-time.Hour))
+	l.lastSeen = l.start
+	if all, still := l.count(0); all || still < time.Hour {
+		t.Errorf("nothing there: all %v, still for %v", all, still)
+	}
+	if all, still := l.count(4); all || still > time.Minute || l.seen() != 4 {
+		t.Errorf("4 of 10: all %v, still for %v, seen %d", all, still, l.seen())
+	}
+	if all, _ := l.count(12); !all || l.seen() != 10 { // two outcomes too many: reading finds them
+		t.Errorf("12 of 10: all %v, seen %d", all, l.seen())
+	}
+	if _, have, _ := l.progress(); have != 0 {
+		t.Errorf("%d count as read", have)
+	}
+}

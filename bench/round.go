@@ -73,7 +73,16 @@ func (m *measure) do(ctx context.Context) error {
 			}
 		})
 	}
-	spawn("outcomes", func(ctx context.Context) error { return m.load.follow(ctx, r.conn, since) })
+	follow := func() {
+		spawn("outcomes", func(ctx context.Context) error { return m.load.follow(ctx, r.conn, since) })
+	}
+	if c.Profile != Backlog {
+		follow()
+	}
+	told, err := r.conn.LastOutcome(ctx)
+	if err != nil {
+		return err
+	}
 	before := cpuOf(r.pids)
 	began := time.Now()
 	if err := r.startWorkers(); err != nil {
@@ -92,10 +101,24 @@ func (m *measure) do(ctx context.Context) error {
 	s := &sampler{rig: r, load: m.load, start: began, quota: m.quota}
 	group.Go(func() { s.run(work) })
 	spawn("events", func(ctx context.Context) error { return m.events(ctx, began) })
+	var after map[string]time.Duration
+	if c.Profile == Backlog {
+		all, err := m.count(work, told)
+		if err != nil {
+			return err
+		}
+		if all {
+			after = cpuOf(r.pids)
+		}
+		follow()
+	}
 	if err := m.wait(work); err != nil {
 		return err
 	}
-	m.account(began, before, cpuOf(r.pids), s)
+	if after == nil {
+		after = cpuOf(r.pids)
+	}
+	m.account(began, before, after, s)
 	if c.Profile == Backlog && m.round.Verdict.Lost == 0 {
 		if err := m.latency(work, since); err != nil {
 			return err
@@ -178,6 +201,42 @@ func (m *measure) wait(ctx context.Context) error {
 		}
 		if err := errors.Join(m.rig.died(), pause(ctx, 5*time.Millisecond)); err != nil {
 			return err
+		}
+	}
+}
+
+// countEvery is how often a backlog's outcomes are counted, and countStill after how long without a new
+// one they are read instead: lost ones never come.
+const (
+	countEvery = 10 * time.Millisecond
+	countStill = 2 * time.Second
+)
+
+// count waits until the stream holds an outcome for every scan, and reads none of them: the
+// server would have to send them all, and this process to take them, on the cores that
+// are measured. The stream stores when it took each, so that whoever reads them later finds
+// the same times. false: they stopped coming.
+func (m *measure) count(ctx context.Context, told uint64) (bool, error) {
+	said := time.Now()
+	for {
+		last, err := m.rig.conn.LastOutcome(ctx)
+		if err != nil {
+			return false, err
+		}
+		n := int(last - min(told, last))
+		all, still := m.load.count(n)
+		switch {
+		case all:
+			return true, nil
+		case n > 0 && still > countStill, still > m.cfg.Patience:
+			return false, nil
+		}
+		if time.Since(said) > 200*time.Millisecond {
+			said = time.Now()
+			m.cfg.tell(Event{What: "sample", Name: m.round.Name, Done: n, Total: m.cfg.Packs})
+		}
+		if err := errors.Join(m.rig.died(), pause(ctx, countEvery)); err != nil {
+			return false, err
 		}
 	}
 }

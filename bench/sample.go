@@ -53,8 +53,8 @@ func (s *sampler) samples() []Sample {
 }
 
 func (s *sampler) look() Sample {
-	sent, have, _ := s.load.progress()
-	v := Sample{At: secondsOf(time.Since(s.start)), Sent: sent, Have: have, Quota: s.quota()}
+	sent, _, _ := s.load.progress()
+	v := Sample{At: secondsOf(time.Since(s.start)), Sent: sent, Have: s.load.seen(), Quota: s.quota()}
 	if c, err := s.rig.control.counts(); err == nil {
 		v.Calls, v.Changed, v.TooFast = c.calls(), c.changed(), c.TooFast
 	}

@@ -28,6 +28,9 @@ func TestOutcomesOfARecordAreStoredOnceInOrder(t *testing.T) {
 	if _, err := c.Setup(t.Context(), []queue.Account{{Name: "a", Sites: []string{"s1"}}}, false); err != nil {
 		t.Fatal(err)
 	}
+	if last, err := c.LastOutcome(t.Context()); err != nil || last != 0 {
+		t.Errorf("last outcome of none: %d, %v", last, err)
+	}
 	acks, err := c.PublishOutcomes(t.Context(), outcomeSet(0, 2500)) // more than one batch
 	if err != nil {
 		t.Fatal(err)
@@ -45,6 +48,9 @@ func TestOutcomesOfARecordAreStoredOnceInOrder(t *testing.T) {
 		if a.Duplicate != (i < 10) || a.Seq != uint64(2491+i) {
 			t.Errorf("outcome %d: %+v", 2490+i, a)
 		}
+	}
+	if last, err := c.LastOutcome(t.Context()); err != nil || last != 2510 {
+		t.Errorf("last outcome: %d, %v", last, err)
 	}
 	n := 0
 	err = c.Outcomes(context.WithoutCancel(t.Context()), queue.OutcomeFilter{}, func(o queue.StoredOutcome) error {

@@ -57,6 +57,19 @@ func (c *Conn) Outcomes(ctx context.Context, f OutcomeFilter, fn func(StoredOutc
 	return c.outcomes(ctx, []string{filter}, f, fn)
 }
 
+// LastOutcome returns the sequence of the newest outcome of any site, 0 when there is none. One
+// small request: who only wants to know how far the outbox is need not read outcomes.
+func (c *Conn) LastOutcome(ctx context.Context) (uint64, error) {
+	m, err := c.get(ctx, StreamOutcomes, getRequest{LastFor: outcomePrefix + ">"})
+	if errors.Is(err, ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fail("read outcomes", "", err)
+	}
+	return m.Seq, nil
+}
+
 func (c *Conn) outcomes(ctx context.Context, filters []string, f OutcomeFilter, fn func(StoredOutcome) error) error {
 	var end uint64 // last sequence of any filter
 	for _, filter := range filters {
