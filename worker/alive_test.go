@@ -81,3 +81,22 @@ func TestALoopThatEndedIsNotStuck(t *testing.T) {
 		}
 	})
 }
+
+// TestAWorkerThatStandsBySleepsUntilItsTurn: it stands by for thousands of accounts, and must
+// not wake ten times a second for each of them. A scan that nobody else fetches still gets to it.
+func TestAWorkerThatStandsBySleepsUntilItsTurn(t *testing.T) {
+	line(t, func(w *world) {
+		w.start("w1", 0)
+		p := w.start("w2", 1)
+		w.during(10 * time.Second)
+		before := p.ranked.Load()
+		w.during(time.Minute)
+		if n := p.ranked.Load() - before; n < 10 || n > 240 { // rounds ask for it once to three times
+			t.Errorf("an idle worker that stands by asked for its rank %d times in a minute", n)
+		}
+		w.procs[0].drain()
+		e := w.scan("d1", "S1", scan.Supply)
+		w.during(5 * time.Second)
+		w.want(e, "done")
+	})
+}

@@ -85,6 +85,7 @@ func (r *registry) process(call nmvs.Call, tx string, f bulkFate) {
 
 // straggle executes a pack long after the others, if anybody knows the bulk's tx.
 func (r *registry) straggle(call nmvs.Call, i int, late time.Duration) {
+	patience := r.w.span(patience)
 	time.Sleep(min(late, patience))
 	known := false
 	r.w.peek(func(f *folded) { known = f.submitted[call.C] })

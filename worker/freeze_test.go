@@ -85,7 +85,7 @@ func (c *chaos) freeze(p *process) {
 		return
 	}
 	saved, back := c.w.store.Save(), c.stores == "redis" && c.odds(who, 0.7)
-	c.sleep("all of "+p.name, time.Duration(4+c.pick(who, 30))*time.Minute, c.pick(who, 3) == 0)
+	c.sleep("all of "+p.name, c.w.span(time.Duration(4+c.pick(who, 30))*time.Minute), c.pick(who, 3) == 0)
 	switch {
 	case back && c.pick(who, 2) == 0:
 		c.w.note("redis is what it was before")

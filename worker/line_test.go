@@ -40,6 +40,7 @@ type world struct {
 	cfg    Config
 	rate   ratelimit.Rate
 	limits map[string]ratelimit.Rate // by service; nil: rate for each
+	tempo  int                       // every wait of the world is that many times shorter; 0: none is
 
 	resumes int  // halts that a person ended
 	tracing bool // note what happens
@@ -58,6 +59,9 @@ type world struct {
 	closed bool        // guarded by mu
 	trace  []traceLine // guarded by mu
 	last   time.Time   // the newest device time given; guarded by mu
+
+	outs     map[string][]scan.Outcome // by event id; guarded by mu
+	outsRead int                       // how many outcomes are in outs; guarded by mu
 }
 
 // event is a scan that a device published.
@@ -75,6 +79,7 @@ type process struct {
 	rank   int
 	conn   *queuetest.Conn
 	dead   atomic.Bool
+	ranked atomic.Int64 // how often it asked for its rank
 	cancel context.CancelFunc
 	acc    *Account
 	brk    *nmvs.Breaker
@@ -86,7 +91,7 @@ type process struct {
 func line(t *testing.T, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, began: time.Now(), store: packstatetest.NewMemory(), rate: ratelimit.Rate{N: 50, Per: time.Second}}
+		w := &world{t: t, began: time.Now(), outs: map[string][]scan.Outcome{}, store: packstatetest.NewMemory(), rate: ratelimit.Rate{N: 50, Per: time.Second}}
 		w.broker = queuetest.NewBroker(t, queue.Account{Name: acc, Sites: []string{site}})
 		w.broker.Takes = 2 * time.Millisecond
 		w.broker.OnAck = w.holdKept
@@ -108,18 +113,19 @@ func (w *world) start(name string, rank int) *process {
 	if limits == nil {
 		limits = map[string]ratelimit.Rate{"single": w.rate, "bulk": w.rate}
 	}
-	lim, err := ratelimit.New(ratelimit.Config{Limits: limits})
+	lim, err := ratelimit.New(ratelimit.Config{Limits: limits, Cooldown: w.span(ratelimit.DefaultCooldown), Climb: w.span(ratelimit.DefaultClimb)})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if p.brk, err = nmvs.NewBreaker(door{w.reg, p}, nmvs.BreakerConfig{Services: []nmvs.Service{nmvs.Single, nmvs.Bulk, nmvs.Mixed}}); err != nil {
+	if p.brk, err = nmvs.NewBreaker(door{w.reg, p}, nmvs.BreakerConfig{OpenFor: w.span(30 * time.Second),
+		Services: []nmvs.Service{nmvs.Single, nmvs.Bulk, nmvs.Mixed}}); err != nil {
 		w.t.Fatal(err)
 	}
 	cfg := w.cfg
 	cfg.Worker = name
 	p.acc, err = New(cfg, Deps{
 		Scans: p.conn.Scans(acc), Records: p.conn.Ledger(acc), State: edge{w.store, p}, NMVS: gate{p.brk}, Limiter: lim,
-		Rank: func() int { return rank },
+		Rank: func() int { p.ranked.Add(1); return rank },
 		Hooks: Hooks{Trace: w.tracer, Step: func(step string) {
 			if f := w.step.Load(); f != nil && !p.dead.Load() {
 				(*f)(p, step)
@@ -340,6 +346,9 @@ func (c *nth) now() bool { return c.left.Add(-1) == 0 }
 
 // came says whether the n-th time has come.
 func (c *nth) came() bool { return c.left.Load() <= 0 }
+
+// span is d at the world's tempo.
+func (w *world) span(d time.Duration) time.Duration { return d / time.Duration(max(w.tempo, 1)) }
 
 // during lets time pass.
 func (w *world) during(d time.Duration) { time.Sleep(d); synctest.Wait() }

@@ -136,7 +136,7 @@ func (l *loop) run(ctx, work context.Context) error {
 			l.watch(ctx)
 			l.askForScans()
 			if !l.fetching {
-				wake = earlier(wake, now.Add(tokenPause)) // no room, or no token: look again
+				wake = earlier(wake, l.nextAsk(now))
 			}
 		} else if ctx.Err() != nil && l.inflight == 0 && !l.fetching && len(l.claims) == 0 {
 			l.sendBack(work)
@@ -196,6 +196,16 @@ func (l *loop) askForScans() {
 	}
 	l.asks <- ask{singles: r.singles, tokens: l.lanes.tokens, packs: r.packs, keep: keep, onlyPacks: l.onlyBulk()}
 	l.lanes.tokens = 0
+}
+
+// nextAsk is when a loop that could not ask tries again: soon for want of room or a token.
+// One that stands by sleeps until its turn, or until it looks at what others wrote: a worker
+// stands by for thousands of accounts.
+func (l *loop) nextAsk(now time.Time) time.Time {
+	if l.deps.Rank() > 0 && now.Before(l.standby) && now.Before(l.nextLook) {
+		return earlier(l.standby, l.nextLook)
+	}
+	return now.Add(tokenPause)
 }
 
 // standbyPause is the time between two fetches of the first worker that stands by; the

@@ -139,17 +139,21 @@ func (w *world) holdKept(_ string, m scan.Meta) {
 	})
 }
 
-// outcomes returns what was published, by event id.
+// outcomes returns what was published, by event id. The map is the world's: it grows, and is
+// only read. Outcomes are decoded once.
 func (w *world) outcomes() map[string][]scan.Outcome {
-	outs := map[string][]scan.Outcome{}
-	for _, o := range w.broker.Stored() {
+	stored := w.broker.Stored()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, o := range stored[w.outsRead:] {
 		var out scan.Outcome
 		if err := json.Unmarshal(o.Body, &out); err != nil {
 			w.t.Fatal(err)
 		}
-		outs[out.EventID] = append(outs[out.EventID], out)
+		w.outs[out.EventID] = append(w.outs[out.EventID], out)
 	}
-	return outs
+	w.outsRead = len(stored)
+	return w.outs
 }
 
 // outcome returns the one outcome of an event, "" if there is none.

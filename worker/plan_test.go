@@ -24,6 +24,7 @@ type plan struct {
 	parallel  int
 	batch     int
 	acts      int // things that happen from outside
+	tempo     int // the limits and what breaks them are that many times shorter; waits that production does not configure are not
 }
 
 // planOf draws a plan; force is a list of name=value that stand fast.
@@ -51,6 +52,12 @@ func planOf(r *rand.Rand, force string) (plan, error) {
 	if r.IntN(2) == 0 {
 		p.foreign = 1 + r.IntN(5)
 	}
+	// Idle time is what a schedule costs: most are quick. At a quick tempo the loop's own waits are long beside the
+	// limits, at the slow one they are short, as in production.
+	p.tempo = 6 * (1 + r.IntN(3))
+	if r.IntN(32) == 0 {
+		p.tempo = 1
+	}
 	return p, p.force(force)
 }
 
@@ -76,6 +83,8 @@ func (p *plan) force(list string) error {
 			p.workers = n
 		case "tolerance":
 			p.tolerance = n
+		case "tempo":
+			p.tempo = n
 		case "foreign":
 			p.foreign = n
 		default:
@@ -90,18 +99,20 @@ func (p *plan) force(list string) error {
 
 // String is what -plan takes, and more.
 func (p plan) String() string {
-	return fmt.Sprintf("workers=%d mode=%s (bulk %v, mixed %v, listing %v) doubt=%s settle=%s tolerance=%d foreign=%d stores=%s",
-		p.workers, p.mode, p.bulk, p.mixed, p.listing, p.doubt, p.settle, p.tolerance, p.foreign, p.stores)
+	return fmt.Sprintf("workers=%d mode=%s (bulk %v, mixed %v, listing %v) doubt=%s settle=%s tolerance=%d foreign=%d stores=%s tempo=%d",
+		p.workers, p.mode, p.bulk, p.mixed, p.listing, p.doubt, p.settle, p.tolerance, p.foreign, p.stores, p.tempo)
 }
 
 // settings are the plan's part of the account's configuration. Times are short, in the
-// proportions that protocol.md section 5 asks for.
-func (p plan) settings(c Config) Config {
+// proportions that protocol.md section 5 asks for; span shortens them to the plan's tempo.
+func (p plan) settings(c Config, span func(time.Duration) time.Duration) Config {
 	c.Parallel, c.Mode, c.UseBulk, c.UseMixed = p.parallel, p.mode, p.bulk, p.mixed
 	c.Listing = p.listing
 	c.Batch, c.BulkFrom = p.batch, 2
 	c.Doubt, c.Settle, c.Tolerance = p.doubt, p.settle, p.tolerance
-	c.THTTPBulk, c.THoldBulk, c.TResult = 30*time.Second, 8*time.Minute, 15*time.Minute
-	c.BulkLate = 2 * time.Minute
+	c.TSend, c.THTTPSingle, c.THTTPBulk, c.TGrace = max(span(3*time.Second), 500*time.Millisecond), span(30*time.Second), span(30*time.Second), span(time.Minute)
+	c.THoldSingle, c.THoldBulk, c.TResult = span(3*time.Minute), span(8*time.Minute), span(15*time.Minute)
+	c.BulkLate, c.PollFirst = span(2*time.Minute), max(span(2*time.Second), 500*time.Millisecond)
+	c.Skew, c.HoldMax = span(5*time.Second), span(5*time.Minute)
 	return c
 }

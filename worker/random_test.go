@@ -39,12 +39,18 @@ var (
 // trace and the command that replays it.
 func TestRandomSchedulesKeepEveryInvariant(t *testing.T) {
 	told, ran, began := 0, 0, time.Now() // traces are long: one is told
-	defer func() {
+	seed, said := *fromSeed, began
+	say := func() {
 		if *budget > 0 {
-			fmt.Printf("schedules run: %d\n", ran)
+			fmt.Printf("schedules run: %d failed: %d next: %d\n", ran, told, seed)
 		}
-	}()
-	for seed := *fromSeed; seed < *fromSeed+*seeds && (*budget == 0 || time.Since(began) < *budget); seed += *eachOf {
+	}
+	defer func() { say() }()
+	for ; seed < *fromSeed+*seeds && (*budget == 0 || time.Since(began) < *budget); seed += *eachOf {
+		if time.Since(said) > 5*time.Second { // who is stopped half way has said how far it came
+			said = time.Now()
+			say()
+		}
 		ran++
 		ok := t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			// A loop that spins lets no time pass in the bubble, so that LIVE never comes.
@@ -83,6 +89,9 @@ func (c *chaos) report(t *testing.T, seed uint64, whole bool) {
 	}
 	if !whole {
 		text = ""
+	}
+	if *budget > 0 {
+		fmt.Printf("FAILED: make simulate SEEDS=1 SEED=%d PLAN=%q\n", seed, *forcePlan) // at once: a test tells its log when it ends
 	}
 	t.Logf("seed %d, trace %016x: %v\n%sreplay: make simulate SEEDS=1 SEED=%d PLAN=%q", seed, sum, c.plan, text, seed, *forcePlan)
 }
@@ -156,7 +165,9 @@ var brokerFaults = []queuetest.Fault{
 func (c *chaos) run() {
 	w := c.w
 	w.note("plan: %v", c.plan)
-	w.cfg = c.settings(w.cfg)
+	w.tempo = c.tempo
+	w.cfg = c.settings(w.cfg, w.span)
+	w.broker.AckWait = w.span(w.broker.AckWait)
 	w.reg.refusesUsed, w.reg.tolerance = c.doubt == SameID, c.tolerance
 	w.reg.forgot.Store(c.stores == "redis") // Redis may lose its memory between a sender's look and its write
 	w.broker.Random(c.seed, 0.01, brokerFaults...)
@@ -180,7 +191,7 @@ func (c *chaos) run() {
 	}
 	for range c.acts {
 		c.act()
-		w.during(time.Duration(c.pick("time", 20000)) * time.Millisecond)
+		w.during(w.span(time.Duration(c.pick("time", 20000)) * time.Millisecond))
 	}
 	c.calm()
 }
@@ -192,7 +203,7 @@ func (c *chaos) calm() {
 	c.mu.Lock()
 	c.on, c.next = false, strike{}
 	for s := range c.sleepers {
-		time.AfterFunc(time.Duration(c.rands["time"].IntN(1_200_000))*time.Millisecond, func() { wake(s) })
+		time.AfterFunc(w.span(time.Duration(c.rands["time"].IntN(1_200_000))*time.Millisecond), func() { wake(s) })
 	}
 	c.mu.Unlock()
 	w.note("no more faults")
@@ -216,7 +227,7 @@ func (c *chaos) calm() {
 		if w.t.Failed() {
 			return // what follows a violation tells nothing more
 		}
-		w.during(max(5*time.Second, time.Since(began)/20))
+		w.during(max(w.span(5*time.Second), time.Since(began)/20))
 		if w.isHalted() {
 			if end := c.resume(); end {
 				return
@@ -340,7 +351,7 @@ func (c *chaos) pause(who string, p float64) {
 	case 1, 2:
 		d, until = 2*time.Hour, true
 	}
-	c.sleep(who, d, until)
+	c.sleep(who, c.w.span(d), until)
 }
 
 // sleep lasts d, or until somebody verifies or the faults end.
@@ -379,6 +390,11 @@ func (c *chaos) verified() {
 	}
 }
 
+// span is so many seconds at the plan's tempo.
+func (c *chaos) span(seconds int) time.Duration {
+	return c.w.span(time.Duration(seconds) * time.Second)
+}
+
 // fate draws what befalls a call. A late copy executes before the hold is over (A3).
 func (c *chaos) fate(who string, read bool) fate {
 	if read {
@@ -387,11 +403,11 @@ func (c *chaos) fate(who string, read bool) fate {
 	if !c.odds(who, 0.3) {
 		return fate{}
 	}
-	fates := []fate{{lost: true}, {mute: true}, {late: time.Duration(1+c.pick(who, 140)) * time.Second}, {dial: true},
+	fates := []fate{{lost: true}, {mute: true}, {late: c.span(1 + c.pick(who, 140))}, {dial: true},
 		{class: nmvs.Busy}, {class: nmvs.Setup}, {class: nmvs.TooFast}, {class: nmvs.Format}, {code: "NMVS_FE_LOT_01"},
-		{slow: time.Duration(c.pick(who, 40)) * time.Second}}
+		{slow: c.span(c.pick(who, 40))}}
 	if read {
-		fates = []fate{{lost: true}, {mute: true}, {dial: true}, {class: nmvs.Busy}, {slow: 5 * time.Second}}
+		fates = []fate{{lost: true}, {mute: true}, {dial: true}, {class: nmvs.Busy}, {slow: c.span(5)}}
 	}
 	return fates[c.pick(who, len(fates))]
 }
@@ -402,11 +418,11 @@ func (c *chaos) fateOfBulk(_ string, packs int) bulkFate {
 	if !c.odds("bulk", 0.6) {
 		return f
 	}
-	f.takes = time.Duration(c.pick("bulk", 150)) * time.Second
+	f.takes = c.span(c.pick("bulk", 150))
 	for i := range packs {
 		if c.odds("bulk", 0.3) {
 			f.packs[i] = []packFate{{silent: true}, {dropped: true}, {abroad: true},
-				{late: time.Duration(1+c.pick("bulk", 240)) * time.Second}, {late: 40 * time.Minute}}[c.pick("bulk", 5)]
+				{late: c.span(1 + c.pick("bulk", 240))}, {late: c.span(2400)}}[c.pick("bulk", 5)]
 		}
 	}
 	return f

@@ -228,7 +228,7 @@ func (d door) Do(ctx context.Context, call nmvs.Call) (nmvs.Answer, error) {
 	if d.p.dead.Load() {
 		return fails(call, nmvs.NotSent, errors.New("process ended"))
 	}
-	if time.Since(ready) > idleConn {
+	if time.Since(ready) > r.w.span(idleConn) {
 		return fails(call, nmvs.InDoubt, errors.New("connection reset"))
 	}
 	r.w.note("%s writes %s: %+v", d.p.name, nameOf(call), f)

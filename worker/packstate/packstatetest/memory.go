@@ -188,9 +188,9 @@ func (m *Memory) do(ctx context.Context, c Call, acc string, fn func(*projection
 		return fmt.Errorf("%s: account %q", c, acc)
 	}
 	fault := m.fault(c, acc)
-	lost := fmt.Errorf("%s %s: %w: %w", c, acc, packstate.ErrUnavailable, ErrFault)
+	lost := func() error { return fmt.Errorf("%s %s: %w: %w", c, acc, packstate.ErrUnavailable, ErrFault) }
 	if fault == Before {
-		return lost
+		return lost()
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -204,7 +204,7 @@ func (m *Memory) do(ctx context.Context, c Call, acc string, fn func(*projection
 		return fmt.Errorf("%s %s: %w", c, acc, err)
 	}
 	if fault == AfterLost {
-		return lost
+		return lost()
 	}
 	return nil
 }
