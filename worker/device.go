@@ -28,6 +28,9 @@ type Device struct {
 	// [Keyboards]; empty: none. Only texts that begin as the identifier arrives there
 	// are undone. It must be true: decom device calibrate finds it out.
 	Keyboard string
+	// Mode says which packs of a robot become scans; empty: as its door is told. The doors
+	// decide by it, before there is an event: the line does not read it.
+	Mode string
 }
 
 // SeparatorStyles are the ways of writing a separator that a profile may declare.

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"decom/queue/doors/wwks2"
 	"decom/worker"
 )
 
@@ -23,6 +24,9 @@ type DeviceConfig struct {
 	// Keyboard is the host layout that the device was calibrated to: french, belgian, italian
 	// or british. Empty (default): none; only what proves itself is repaired.
 	Keyboard string `yaml:"keyboard"`
+	// Mode says which packs of a robot (doors.wwks2) become scans: goods-in, robot-input or exit.
+	// Empty (default): as the door says. Other devices send what is to be a scan.
+	Mode string `yaml:"mode"`
 }
 
 func (k *checker) devices() {
@@ -42,6 +46,9 @@ func (k *checker) devices() {
 		if d.Keyboard != "" && !slices.Contains(worker.Keyboards(), d.Keyboard) {
 			k.word(prefix+"keyboard", d.Keyboard, worker.Keyboards()...)
 		}
+		if d.Mode != "" && !slices.Contains(wwks2.Modes(), d.Mode) {
+			k.bad(prefix+"mode", "%q: write goods-in (at goods-in, à la réception), robot-input (on robot input, à l'entrée du robot) or exit (at exit, à la sortie)", d.Mode)
+		}
 	}
 }
 
@@ -49,7 +56,7 @@ func (k *checker) devices() {
 func (c *Config) profiles() worker.Devices {
 	list := make(worker.Devices, len(c.Devices))
 	for i, d := range c.Devices {
-		list[i] = worker.Device{Site: d.Site, Name: d.Device, Symbology: d.Symbology == "required", Separators: d.Separators, Keyboard: d.Keyboard}
+		list[i] = worker.Device{Site: d.Site, Name: d.Device, Symbology: d.Symbology == "required", Separators: d.Separators, Keyboard: d.Keyboard, Mode: d.Mode}
 		if d.Separators == "raw" {
 			list[i].Separators = ""
 		}

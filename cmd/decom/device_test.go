@@ -37,12 +37,13 @@ func TestCalibrateTellsWhichSettingToChange(t *testing.T) {
 
 func TestDeviceProfilesAreChecked(t *testing.T) {
 	for text, want := range map[string]string{
-		"devices:\n  - {device: 'a.b'}\n":       `devices.0.device: "a.b" is no pattern`,
-		"devices:\n  - {site: '[a'}\n":          `devices.0.site: "[a" is no pattern`,
-		"devices:\n  - {symbology: requierd}\n": `"requierd" is not optional or required, did you mean required?`,
-		"devices:\n  - {separators: GS}\n":      `devices.0.separators: "GS" is not raw, \x1D, {GS}, <GS> or ^`,
-		"devices:\n  - {keyboard: german}\n":    `devices.0.keyboard: "german" is not french, belgian, british or italian`,
-		"devices:\n  - {device: a, mode: x}\n":  `devices.0.mode: unknown key`,
+		"devices:\n  - {device: 'a.b'}\n":         `devices.0.device: "a.b" is no pattern`,
+		"devices:\n  - {site: '[a'}\n":            `devices.0.site: "[a" is no pattern`,
+		"devices:\n  - {symbology: requierd}\n":   `"requierd" is not optional or required, did you mean required?`,
+		"devices:\n  - {separators: GS}\n":        `devices.0.separators: "GS" is not raw, \x1D, {GS}, <GS> or ^`,
+		"devices:\n  - {keyboard: german}\n":      `devices.0.keyboard: "german" is not french, belgian, british or italian`,
+		"devices:\n  - {device: a, mode: exti}\n": `devices.0.mode: "exti": write goods-in (at goods-in, à la réception), robot-input (on robot input, à l'entrée du robot) or exit (at exit, à la sortie)`,
+		"devices:\n  - {device: a, modes: x}\n":   `devices.0.modes: unknown key`,
 	} {
 		r := inProcess(t, nil, "", "config", "check", "--config", write(t, t.TempDir(), "decom.yaml", minimal+text))
 		if r.code != exitConfig || !strings.Contains(r.stderr+r.stdout, want) {

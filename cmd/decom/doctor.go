@@ -170,7 +170,7 @@ func (d *doctor) run(ctx context.Context, a *app) error {
 			return a.usagef("--account %s : la configuration n'a pas ce compte", "--account %s: the configuration has no such account", name)
 		}
 	}
-	for _, group := range []func(context.Context){d.local, d.worker, d.nats, d.redis, d.nmvs} {
+	for _, group := range []func(context.Context){d.local, d.robots, d.worker, d.nats, d.redis, d.nmvs} {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"decom/queue"
 	httpdoor "decom/queue/doors/http"
 	"decom/worker/packstate"
 	"decom/worker/scan"
@@ -42,11 +43,18 @@ func (a *app) gateway(ctx context.Context) error {
 		return exitWith(exitConfig, errors.New("configuration: no door is configured: set doors.http.listen, doors.files or doors.wwks2"))
 	}
 	log := newLogger(a.stderr, c.Log, new(slog.LevelVar))
-	conn, err := c.connectQueue(ctx)
+	in, err := openInLine(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	defer in.stop()
+	var conn *queue.Conn
+	err = in.patiently(ctx, log, func() (err error) { conn, err = c.connectQueue(ctx); return err })
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
+	defer in.stop()
 	if c.NATS.URL == "" {
 		if _, err := conn.Setup(ctx, c.queueAccounts(), false); err != nil {
 			return err
@@ -56,14 +64,16 @@ func (a *app) gateway(ctx context.Context) error {
 	if store != nil {
 		defer func() { _ = store.Close() }()
 	}
-	d, err := openDoors(c, conn, store, newDoorMetrics(), log)
+	in.conn.Store(conn)
+	d, err := openDoors(c, conn, store, in.met, log)
 	if err != nil {
 		return exitWith(exitConfig, err)
 	}
-	log.Info("decom gateway is open", "doors", d.names())
+	log.Info("decom gateway is open", "doors", append(d.names(), in.list.names()...))
 	if err := d.run(ctx); err != nil {
 		return err
 	}
+	<-ctx.Done() // with nothing but robots in line d has nothing to serve
 	log.Info("decom gateway has closed", "cause", context.Cause(ctx))
 	return nil
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -52,13 +54,18 @@ type FolderDoorConfig struct {
 	Language string `yaml:"language"`
 }
 
-// RobotDoorConfig is one robot.
+// RobotDoorConfig is one robot: robot, or listen and upstream.
 type RobotDoorConfig struct {
-	// Robot is host:port; 6050 is usual.
-	Robot  string `yaml:"robot"`
-	Site   string `yaml:"site"`
-	Device string `yaml:"device"`
-	// Mode says which packs become scans: goods-in, robot-input or exit.
+	// Robot is host:port of a robot that is listened to beside the stock system; 6050 is usual.
+	Robot string `yaml:"robot"`
+	// Listen and Upstream put decom in line: the stock system connects to listen, and every byte
+	// goes on to the robot at upstream and back, unchanged.
+	Listen   string `yaml:"listen"`
+	Upstream string `yaml:"upstream"`
+	Site     string `yaml:"site"`
+	Device   string `yaml:"device"`
+	// Mode says which packs become scans: goods-in, robot-input or exit. Default: that of the
+	// device's profile (devices).
 	Mode string `yaml:"mode"`
 	// Subscriber is our number among the robot's clients. Default 990.
 	Subscriber string `yaml:"subscriber"`
@@ -106,14 +113,28 @@ func (k *checker) doors() {
 			k.bad(prefix+".folder", "there is no folder %s: make it, or mount its drive", f.Folder)
 		}
 	}
-	devices := map[string]int{}
+	k.robots()
+}
+
+func (k *checker) robots() {
+	devices, places := map[string]int{}, map[string]int{}
 	for i, r := range k.c.Doors.WWKS2 {
 		prefix := "doors.wwks2." + strconv.Itoa(i)
-		k.each(prefix, r.listener(&k.c.Config).Validate(), "robot", "site", "device", "mode", "subscriber")
+		k.each(prefix, r.listener(&k.c.Config).Validate(), "robot", "listen", "upstream", "site", "device", "mode", "subscriber")
+		if profile := k.c.profiles().Of(r.Site, r.Device).Mode; r.Mode != "" && profile != "" && r.Mode != profile {
+			k.bad(prefix+".mode", "is %s, and the profile of %s/%s (devices) says %s: give it in one place", r.Mode, r.Site, r.Device, profile)
+		}
 		if first, twice := devices[r.Site+"/"+r.Device]; twice {
 			k.bad(prefix+".device", "%s/%s is that of doors.wwks2.%d already: a robot has a device of its own", r.Site, r.Device, first)
 		}
 		devices[r.Site+"/"+r.Device] = i
+		if _, port, _ := net.SplitHostPort(r.Listen); r.Listen == "" || port == "0" {
+			continue
+		}
+		if first, twice := places[r.Listen]; twice {
+			k.bad(prefix+".listen", "%s is that of doors.wwks2.%d already: each robot has a port of its own", r.Listen, first)
+		}
+		places[r.Listen] = i
 	}
 }
 
@@ -154,47 +175,64 @@ func (f FolderDoorConfig) folder() files.Folder {
 
 // listener is the robot's door as the package takes it.
 func (r RobotDoorConfig) listener(c *Config) wwks2.Config {
+	mode := cmp.Or(r.Mode, c.profiles().Of(r.Site, r.Device).Mode)
 	return wwks2.Config{
-		Robot: r.Robot, Site: r.Site, Device: r.Device, Mode: wwks2.Mode(r.Mode), Subscriber: r.Subscriber,
+		Robot: r.Robot, Listen: r.Listen, Upstream: r.Upstream, Site: r.Site, Device: r.Device, Mode: wwks2.Mode(mode), Subscriber: r.Subscriber,
 		Spool: filepath.Join(c.Dir, "doors", "wwks2-"+r.Site+"-"+r.Device+".jsonl"),
 	}
 }
 
 func (k *checker) httpDoor() {
 	h := &k.c.Doors.HTTP
-	if _, err := ratelimit.ParseRate(h.Rate); err != nil {
-		k.bad("doors.http.rate", "%v", err)
-	}
 	if h.MaxBody < 64<<10 || h.MaxBody > 64<<20 {
 		k.bad("doors.http.max_body", "%d: must be 65536 to 67108864 bytes; one event may have 65536", h.MaxBody)
 	}
 	if h.Patience <= 0 {
 		k.bad("doors.http.patience", "%s: must be more than 0", plainDuration(h.Patience))
 	}
-	if (h.CertificateFile == "") != (h.KeyFile == "") {
-		k.bad("doors.http.key_file", "certificate_file and key_file go together: give both or none")
+	k.tokenDoor("doors.http.", tokenDoor{
+		listen: h.Listen, tokens: h.Tokens, certificate: h.CertificateFile, key: h.KeyFile, rate: h.Rate,
+		taken: map[string]string{"http.listen": k.c.HTTP.Listen},
+	})
+}
+
+// tokenDoor is what doors have in common to whose address devices come with a token.
+type tokenDoor struct {
+	listen, tokens, certificate, key, rate string
+	taken                                  map[string]string // addresses of others, by key
+}
+
+// tokenDoor checks one. Files are looked at by those who are going to open it.
+func (k *checker) tokenDoor(prefix string, d tokenDoor) {
+	if _, err := ratelimit.ParseRate(d.rate); err != nil {
+		k.bad(prefix+"rate", "%v", err)
 	}
-	if h.Listen == "" {
+	if (d.certificate == "") != (d.key == "") {
+		k.bad(prefix+"key_file", "certificate_file and key_file go together: give both or none")
+	}
+	if d.listen == "" {
 		return
 	}
-	k.address("doors.http.listen", h.Listen)
-	if _, port, _ := net.SplitHostPort(h.Listen); h.Listen == k.c.HTTP.Listen && port != "0" {
-		k.bad("doors.http.listen", "%q is http.listen already: give the door a port of its own", h.Listen)
+	k.address(prefix+"listen", d.listen)
+	for _, other := range slices.Sorted(maps.Keys(d.taken)) {
+		if _, port, _ := net.SplitHostPort(d.listen); d.listen == d.taken[other] && port != "0" {
+			k.bad(prefix+"listen", "%q is %s already: give the door a port of its own", d.listen, other)
+		}
 	}
-	if h.Tokens == "" {
-		k.bad("doors.http.tokens", "is missing: make the file with decom gateway token --file FILE --site SITE --device DEVICE")
+	if d.tokens == "" {
+		k.bad(prefix+"tokens", "is missing: make the file with decom gateway token --file FILE --site SITE --device DEVICE")
 	}
-	if h.CertificateFile == "" && !loopbackAddress(h.Listen) {
-		k.warn("doors.http.listen %s without certificate_file: tokens and serials cross the network in the clear", h.Listen)
+	if d.certificate == "" && !loopbackAddress(d.listen) {
+		k.warn("%slisten %s without certificate_file: tokens and serials cross the network in the clear", prefix, d.listen)
 	}
 	if k.need&needDoors == 0 {
 		return
 	}
-	k.file("doors.http.certificate_file", h.CertificateFile)
-	k.file("doors.http.key_file", h.KeyFile)
-	if k.file("doors.http.tokens", h.Tokens) {
-		if err := httpdoor.CheckTokens(h.Tokens); err != nil {
-			k.bad("doors.http.tokens", "%v", err)
+	k.file(prefix+"certificate_file", d.certificate)
+	k.file(prefix+"key_file", d.key)
+	if k.file(prefix+"tokens", d.tokens) {
+		if err := httpdoor.CheckTokens(d.tokens); err != nil {
+			k.bad(prefix+"tokens", "%v", err)
 		}
 	}
 }

@@ -51,6 +51,9 @@ func openDoors(c *loaded, conn *queue.Conn, store *packstate.Store, met *doorMet
 		d.add("files "+f.Folder, w.Run)
 	}
 	for i, r := range c.Doors.WWKS2 {
+		if r.Listen != "" {
+			continue // openInLine has it
+		}
 		l, err := wwks2.New(r.listener(&c.Config), wwks2.Deps{Publish: conn.PublishScans, Read: readFields, Count: met.wwks2, Log: log})
 		if err != nil {
 			return nil, fmt.Errorf("doors.wwks2.%d: %w", i, err)
@@ -110,9 +113,8 @@ func (d *entrances) run(ctx context.Context) error {
 
 // openDoors opens the doors of decom run, with its own store and metrics.
 func (p *process) openDoors() (*entrances, error) {
-	met := newDoorMetrics()
-	p.met.registry.MustRegister(met.scans)
-	d, err := openDoors(p.cfg, p.conn, p.store, met, p.log)
+	p.met.registry.MustRegister(p.inLine.met.scans, p.inLine.met.trouble)
+	d, err := openDoors(p.cfg, p.conn, p.store, p.inLine.met, p.log)
 	if err == nil && len(d.list) > 0 {
 		p.log.Info("doors are open", "doors", d.names())
 	}
@@ -127,12 +129,20 @@ func (p *process) serveDoors(ctx context.Context, d *entrances) {
 }
 
 // doorMetrics counts what came through doors.
-type doorMetrics struct{ scans *prometheus.CounterVec }
+type doorMetrics struct{ scans, trouble *prometheus.CounterVec }
 
 func newDoorMetrics() *doorMetrics {
 	return &doorMetrics{scans: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "decom_door_scans_total", Help: "Scans that came through doors: stored, refused, or not acknowledged (later).",
-	}, []string{"door", "site", "result"})}
+	}, []string{"door", "site", "result"}), trouble: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "decom_door_inline_troubles_total",
+		Help: "What went on to a stock system without being kept here as it should: late, not_kept, lost, cut_off, unreadable, broken, no_robot.",
+	}, []string{"site", "what"})}
+}
+
+// inLine counts what went past a door in line.
+func (m *doorMetrics) inLine(site string, what wwks2.Trouble) {
+	m.trouble.WithLabelValues(site, string(what)).Inc()
 }
 
 func (m *doorMetrics) count(door, site string, stored, refused, later int) {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"decom/queue"
+	"decom/queue/doors/wwks2"
 	"decom/queue/queuetest"
 	"decom/worker/ledger"
 	"decom/worker/scan"
@@ -41,6 +42,12 @@ func TestTheDoorsSectionIsJudgedWithLineAndCaret(t *testing.T) {
 		{"robot's mode", "doors:\n  wwks2:\n    - {robot: \"h:6050\", site: a, device: b, mode: out}\n", "doors.wwks2.0.mode: \"out\" is not goods-in, robot-input or exit"},
 		{"robot's address", "doors:\n  wwks2:\n    - {robot: h, site: a, device: b, mode: exit}\n", "doors.wwks2.0.robot: \"h\" is not host:port"},
 		{"two robots, one device", "doors:\n  wwks2:\n    - {robot: \"h:1\", site: a, device: b, mode: exit}\n    - {robot: \"i:1\", site: a, device: b, mode: exit}\n", "doors.wwks2.1.device: a/b is that of doors.wwks2.0 already"},
+		{"robot heard and in line", "doors:\n  wwks2:\n    - {robot: \"h:1\", listen: \"h:2\", upstream: \"h:3\", site: a, device: b, mode: exit}\n", "doors.wwks2.0.robot: is for a robot that is listened to"},
+		{"in line without a robot", "doors:\n  wwks2:\n    - {listen: \":6050\", site: a, device: b, mode: exit}\n", "doors.wwks2.0.upstream: \"\" is not host:port"},
+		{"in line to itself", "doors:\n  wwks2:\n    - {listen: \"h:1\", upstream: \"h:1\", site: a, device: b, mode: exit}\n", "doors.wwks2.0.upstream: is listen itself"},
+		{"one port for two robots", "doors:\n  wwks2:\n    - {listen: \"h:1\", upstream: \"i:1\", site: a, device: b, mode: exit}\n    - {listen: \"h:1\", upstream: \"j:1\", site: a, device: c, mode: exit}\n", "doors.wwks2.1.listen: h:1 is that of doors.wwks2.0 already"},
+		{"no mode anywhere", "doors:\n  wwks2:\n    - {robot: \"h:1\", site: a, device: b}\n", "doors.wwks2.0.mode: is missing: goods-in, robot-input or exit, here or in the device's profile"},
+		{"two modes", "devices:\n  - {device: b, mode: exit}\ndoors:\n  wwks2:\n    - {robot: \"h:1\", site: a, device: b, mode: goods-in}\n", "doors.wwks2.0.mode: is goods-in, and the profile of a/b (devices) says exit"},
 		{"size", "doors: {http: {max_body: 1000}}\n", "doors.http.max_body: 1000: must be 65536"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -55,6 +62,29 @@ func TestTheDoorsSectionIsJudgedWithLineAndCaret(t *testing.T) {
 	}
 	if r := inProcess(t, nil, "", "gateway", "--set", "dir="+t.TempDir()); r.code != exitConfig || !strings.Contains(r.stderr, "no door is configured") {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestTheProfilesModeIsTheRobots: the first profile that matches says it, unless the door does.
+func TestTheProfilesModeIsTheRobots(t *testing.T) {
+	c, _, err := load(t, needQueue, `devices:
+  - {site: nord, device: "rowa-*", mode: goods-in}
+  - {device: rowa-1, mode: exit}
+  - {device: "*", mode: robot-input}
+doors:
+  wwks2:
+    - {robot: "h:1", site: nord, device: rowa-1}
+    - {robot: "h:1", site: sud, device: rowa-1}
+    - {listen: "127.0.0.1:0", upstream: "h:1", site: sud, device: other}
+    - {robot: "h:1", site: sud, device: again, mode: robot-input}
+`, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []wwks2.Mode{wwks2.GoodsIn, wwks2.Exit, wwks2.RobotInput, wwks2.RobotInput} {
+		if got := c.Doors.WWKS2[i].listener(&c.Config).Mode; got != want {
+			t.Errorf("robot %d: %s, want %s", i, got, want)
+		}
 	}
 }
 

@@ -36,41 +36,16 @@ func (m *MQTTDoorConfig) on() bool { return m.Listen != "" || m.Outside }
 
 func (k *checker) mqttDoor() {
 	m := &k.c.Doors.MQTT
-	if (m.CertificateFile == "") != (m.KeyFile == "") {
-		k.bad("doors.mqtt.key_file", "certificate_file and key_file go together: give both or none")
-	}
 	if m.Outside && k.c.NATS.URL == "" {
 		k.bad("doors.mqtt.outside", "is for the server at nats.url, and there is none: give doors.mqtt.listen instead")
 	}
-	if _, err := ratelimit.ParseRate(m.Rate); err != nil {
-		k.bad("doors.mqtt.rate", "%v", err)
-	}
-	if m.Listen == "" {
-		return
-	}
-	if k.c.NATS.URL != "" {
+	if m.Listen != "" && k.c.NATS.URL != "" {
 		k.bad("doors.mqtt.listen", "is the embedded NATS server's, and nats.url names another server: open MQTT there (README, Doors) and set doors.mqtt.outside: true")
 	}
-	k.address("doors.mqtt.listen", m.Listen)
-	if _, port, _ := net.SplitHostPort(m.Listen); port != "0" && (m.Listen == k.c.HTTP.Listen || m.Listen == k.c.Doors.HTTP.Listen) {
-		k.bad("doors.mqtt.listen", "%q is taken by http.listen or doors.http.listen: give the door a port of its own", m.Listen)
-	}
-	if m.Tokens == "" {
-		k.bad("doors.mqtt.tokens", "is missing: make the file with decom gateway token --file FILE --site SITE --device DEVICE")
-	}
-	if m.CertificateFile == "" && !loopbackAddress(m.Listen) {
-		k.warn("doors.mqtt.listen %s without certificate_file: tokens and serials cross the network in the clear", m.Listen)
-	}
-	if k.need&needDoors == 0 {
-		return
-	}
-	k.file("doors.mqtt.certificate_file", m.CertificateFile)
-	k.file("doors.mqtt.key_file", m.KeyFile)
-	if k.file("doors.mqtt.tokens", m.Tokens) {
-		if err := httpdoor.CheckTokens(m.Tokens); err != nil {
-			k.bad("doors.mqtt.tokens", "%v", err)
-		}
-	}
+	k.tokenDoor("doors.mqtt.", tokenDoor{
+		listen: m.Listen, tokens: m.Tokens, certificate: m.CertificateFile, key: m.KeyFile, rate: m.Rate,
+		taken: map[string]string{"http.listen": k.c.HTTP.Listen, "doors.http.listen": k.c.Doors.HTTP.Listen},
+	})
 }
 
 // mqttDoor is the embedded server's listener, nil when it is not configured.

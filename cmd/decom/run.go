@@ -94,6 +94,7 @@ type process struct {
 	tell     *notifier   // to the service manager
 	draining atomic.Bool // set once, by the first signal
 	unlock   func()
+	inLine   *inLine // robots in line, served since before anything was connected
 }
 
 // startProcess connects to everything in the order in which the rest needs it. What
@@ -111,10 +112,14 @@ func (p *process) connect(ctx context.Context) (err error) {
 	if p.unlock, err = lockDir(p.cfg); err != nil {
 		return err
 	}
-	if err := p.openQueue(ctx); err != nil {
+	if p.inLine, err = openInLine(ctx, p.cfg, p.log); err != nil {
 		return err
 	}
-	if err := p.openStore(ctx); err != nil {
+	if err := p.inLine.patiently(ctx, p.log, func() error { return p.openQueue(ctx) }); err != nil {
+		return err
+	}
+	p.inLine.conn.Store(p.conn)
+	if err := p.inLine.patiently(ctx, p.log, func() error { return p.openStore(ctx) }); err != nil {
 		return err
 	}
 	if err := p.openTraces(); err != nil {
@@ -329,6 +334,9 @@ func (p *process) drainOutcomes(ctx context.Context) {
 }
 
 func (p *process) close() {
+	if p.inLine != nil {
+		p.inLine.stop() // before its connection goes
+	}
 	p.closeTraces()
 	for _, u := range p.units {
 		u.client.Close()

@@ -1,9 +1,16 @@
 // Package wwks2 listens to a storage robot that speaks WWKS 2 (BD Rowa and others) and
 // makes scan events of the packs that enter or leave it.
 //
-// [Listener] is a passive client: it connects, says Hello, answers KeepAlive, and for the
-// rest only hears what the robot tells all its clients. It answers no request that is the
-// stock system's, so the robot never waits for it.
+// [Listener] is a passive client, or stands in line. The passive client connects, says
+// Hello, answers KeepAlive, and for the rest only hears what the robot tells all its
+// clients. It answers no request that is the stock system's, so the robot never waits for
+// it.
+//
+// In line it takes the stock system's connections and passes each one on to the robot:
+// every byte, both ways, unchanged, as it comes, half-closes and resets as well. It says
+// nothing itself. The reader has a copy. Nothing of ours holds the bytes up: not NATS, not a
+// document that cannot be read, nor a panic of the reader, nor a full disk; a disk that hangs
+// costs the robot 20 ms, once. Each such thing is an error in the log and a [Trouble].
 //
 // # What becomes a scan
 //
@@ -26,6 +33,11 @@
 // tells again, after BoxReleased as Completed or after a reconnect, is the same scan. What
 // was heard is synced to a spool before anything else, and leaves it when the stream has
 // it. What the robot says while nobody listens is lost to this door: reconcile by stock.
+//
+// In line a document that tells of packs is written to the spool before it goes on, and
+// synced after: a death of the process loses none that the stock system has got, a power
+// cut at most the last moment's. What the disk refuses is kept in memory until the stream
+// has it; documents that cannot be read are put aside in SPOOL.unread.
 //
 // # The stream
 //

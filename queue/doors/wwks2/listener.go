@@ -18,9 +18,14 @@ import (
 
 // Config is one robot. Zero values are the defaults.
 type Config struct {
-	Robot        string // host:port; 6050 is usual
-	Site, Device string
-	Mode         Mode
+	// Robot is host:port of a robot that is listened to beside the stock system; 6050 is
+	// usual.
+	Robot string
+	// Listen and Upstream, in Robot's place, put decom in line: the stock system connects to
+	// Listen, and each connection goes on to the robot at Upstream.
+	Listen, Upstream string
+	Site, Device     string
+	Mode             Mode
 	// Spool is the file that keeps what was heard until the stream has it; one process a file.
 	Spool string
 	// Subscriber is our number among the robot's clients. Default 990: stock systems are 100.
@@ -36,8 +41,23 @@ type Config struct {
 func (c Config) Validate() error {
 	var errs []error
 	bad := func(format string, a ...any) { errs = append(errs, fmt.Errorf(format, a...)) }
-	if host, _, err := net.SplitHostPort(c.Robot); err != nil || host == "" {
-		bad("robot: %q is not host:port", c.Robot)
+	switch inLine := c.Listen != "" || c.Upstream != ""; {
+	case inLine && c.Robot != "":
+		bad("robot: is for a robot that is listened to, listen and upstream for one behind decom: give one or the other")
+	case inLine:
+		if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+			bad("listen: %q is not host:port: it is where the stock system connects", c.Listen)
+		}
+		if host, _, err := net.SplitHostPort(c.Upstream); err != nil || host == "" {
+			bad("upstream: %q is not host:port: it is where the robot listens", c.Upstream)
+		}
+		if c.Listen == c.Upstream && c.Listen != "" {
+			bad("upstream: is listen itself")
+		}
+	default:
+		if host, _, err := net.SplitHostPort(c.Robot); err != nil || host == "" {
+			bad("robot: %q is not host:port", c.Robot)
+		}
 	}
 	if !scan.ValidToken(c.Site) {
 		bad("site: must be 1 to 64 of A-Z a-z 0-9 _ -")
@@ -45,7 +65,9 @@ func (c Config) Validate() error {
 	if !scan.ValidToken(c.Device) {
 		bad("device: must be 1 to 64 of A-Z a-z 0-9 _ -")
 	}
-	if !slices.Contains(Modes(), string(c.Mode)) {
+	if c.Mode == "" {
+		bad("mode: is missing: goods-in, robot-input or exit, here or in the device's profile")
+	} else if !slices.Contains(Modes(), string(c.Mode)) {
 		bad("mode: %q is not goods-in, robot-input or exit", c.Mode)
 	}
 	if c.Spool == "" {
@@ -65,18 +87,22 @@ type Deps struct {
 	Read func(text string) (scan.Fields, bool)
 	// Count is told what was stored, and what was sent without its code. May be nil.
 	Count func(site string, stored, refused int)
-	Log   *slog.Logger
+	// Trouble is told what went by a robot in line without being kept as it should. May be nil.
+	Trouble func(site string, what Trouble)
+	Log     *slog.Logger
 }
 
-// Listener hears one robot. Make one with New.
+// Listener hears one robot, beside the stock system or in line. Make one with New.
 type Listener struct {
 	cfg   Config
 	deps  Deps
 	log   *slog.Logger
 	spool *spool
+	ln    net.Listener // in line only
+	tap   *tap         // in line only
 }
 
-// New opens the spool; it connects nowhere yet.
+// New opens the spool, and in line the listening address; it connects nowhere yet.
 func New(cfg Config, deps Deps) (*Listener, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -93,16 +119,39 @@ func New(cfg Config, deps Deps) (*Listener, error) {
 	if deps.Count == nil {
 		deps.Count = func(string, int, int) {}
 	}
+	if deps.Trouble == nil {
+		deps.Trouble = func(string, Trouble) {}
+	}
 	s, err := openSpool(cfg.Spool)
 	if err != nil {
 		return nil, err
 	}
-	return &Listener{cfg: cfg, deps: deps, spool: s, log: deps.Log.With("robot", cfg.Robot, "site", cfg.Site, "device", cfg.Device)}, nil
+	l := &Listener{cfg: cfg, deps: deps, spool: s, log: deps.Log.With("robot", cfg.address(), "site", cfg.Site, "device", cfg.Device)}
+	if cfg.Listen != "" {
+		l.tap = newTap(l)
+		if l.ln, err = net.Listen("tcp", cfg.Listen); err != nil {
+			s.close()
+			return nil, err
+		}
+	}
+	return l, nil
 }
+
+// address is where the robot is.
+func (c Config) address() string { return c.Robot + c.Upstream }
 
 // Run hears the robot until ctx ends, and connects again for ever.
 func (l *Listener) Run(ctx context.Context) error {
 	defer l.spool.close()
+	if l.ln != nil {
+		return l.inLine(ctx)
+	}
+	l.passive(ctx)
+	return nil
+}
+
+// passive listens beside the stock system.
+func (l *Listener) passive(ctx context.Context) {
 	var pump sync.WaitGroup
 	defer pump.Wait()
 	pump.Go(func() { l.pump(ctx) })
@@ -123,7 +172,6 @@ func (l *Listener) Run(ctx context.Context) error {
 		}
 		wait = min(2*wait, 32*l.cfg.Pause)
 	}
-	return nil
 }
 
 // dialTime and writeTime bound what a robot can keep us waiting for.
@@ -241,25 +289,30 @@ func (s *session) take(e envelope) error {
 		}
 		return s.say(keepResponse(now, e.KeepRequest, id))
 	}
-	found, left := s.l.read(e)
-	for why, n := range left {
-		s.l.log.Debug("WWKS 2: packs that are no scans in this mode", "why", why, "packs", n)
-	}
-	if len(found) == 0 {
+	scans := s.l.scans(s.l.cfg.address(), e)
+	if len(scans) == 0 {
 		return nil
-	}
-	scans := make([]queue.Scan, len(found))
-	for i, t := range found {
-		scans[i] = t.scan
-		if t.differ != "" {
-			s.l.log.Warn("WWKS 2: an attribute contradicts the pack's code, it is sent without it: see to the robot's data", "attribute", t.differ)
-			s.l.deps.Count(s.l.cfg.Site, 0, 1)
-		} else if !t.pack {
-			s.l.log.Warn("WWKS 2: the ScanCode is no pack's code: have the robot's configuration send the whole Data Matrix")
-		}
 	}
 	if err := s.l.spool.put(scans); err != nil {
 		return fmt.Errorf("the spool takes nothing: %w", err)
 	}
 	return nil
+}
+
+// scans are those of a document of the robot at from. It tells of packs that cannot be sent as they should.
+func (l *Listener) scans(from string, e envelope) (scans []queue.Scan) {
+	found, left := l.read(from, e)
+	for why, n := range left {
+		l.log.Debug("WWKS 2: packs that are no scans in this mode", "why", why, "packs", n)
+	}
+	for _, t := range found {
+		scans = append(scans, t.scan)
+		if t.differ != "" {
+			l.log.Warn("WWKS 2: an attribute contradicts the pack's code, it is sent without it: see to the robot's data", "attribute", t.differ)
+			l.deps.Count(l.cfg.Site, 0, 1)
+		} else if !t.pack {
+			l.log.Warn("WWKS 2: the ScanCode is no pack's code: have the robot's configuration send the whole Data Matrix")
+		}
+	}
+	return scans
 }

@@ -42,7 +42,7 @@ type taken struct {
 }
 
 // read decides which packs of a document become scans.
-func (l *Listener) read(e envelope) (scans []taken, left map[string]int) {
+func (l *Listener) read(from string, e envelope) (scans []taken, left map[string]int) {
 	left = map[string]int{}
 	msg, kind := e.Output, "output"
 	if l.cfg.Mode != Exit {
@@ -58,7 +58,7 @@ func (l *Listener) read(e envelope) (scans []taken, left map[string]int) {
 				left[why]++
 				continue
 			}
-			scans = append(scans, l.event(e.TimeStamp, kind, msg, p))
+			scans = append(scans, l.event(from, e.TimeStamp, kind, msg, p))
 		}
 	}
 	return scans, left
@@ -79,7 +79,7 @@ func (m Mode) refuses(msg *packMessage, p *pack) string {
 	return taking
 }
 
-func (l *Listener) event(at, kind string, msg *packMessage, p *pack) taken {
+func (l *Listener) event(from, at, kind string, msg *packMessage, p *pack) taken {
 	t := taken{}
 	text := unescape(p.ScanCode)
 	ref := p.DeliveryNumber
@@ -96,17 +96,17 @@ func (l *Listener) event(at, kind string, msg *packMessage, p *pack) taken {
 	if when, err := time.Parse(time.RFC3339, at); err == nil {
 		d.Default("at", scan.Time(when))
 	}
-	id := l.id(kind, msg, p)
-	d.DefaultID(id)
-	t.scan = queue.Scan{Site: l.cfg.Site, Device: l.cfg.Device, ID: l.cfg.Site + "/" + l.cfg.Device + "/" + id, Body: d.Body()}
+	own := id(from, kind, msg, p)
+	d.DefaultID(own)
+	t.scan = queue.Scan{Site: l.cfg.Site, Device: l.cfg.Device, ID: l.cfg.Site + "/" + l.cfg.Device + "/" + own, Body: d.Body()}
 	return t
 }
 
 // id is what stays the same when the robot tells a pack again: the time of the document and
 // the status of the order do not.
-func (l *Listener) id(kind string, msg *packMessage, p *pack) string {
+func id(from, kind string, msg *packMessage, p *pack) string {
 	h := sha256.New()
-	for _, s := range []string{l.cfg.Robot, kind, msg.ID, p.ID, p.ScanCode} {
+	for _, s := range []string{from, kind, msg.ID, p.ID, p.ScanCode} {
 		_, _ = h.Write(append([]byte(s), 0)) // a hash never fails
 	}
 	return "w" + base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:18])

@@ -24,8 +24,21 @@ type spool struct {
 	wake chan struct{} // 1: somebody put
 
 	mu   sync.Mutex
-	f    *os.File     // guarded by mu
+	f    *os.File     // guarded by mu; Sync may be called without it
 	left []queue.Scan // guarded by mu
+	docs []spoolDoc   // guarded by mu; heard in line, not read yet
+}
+
+// spoolDoc is a document as it came, and the robot's address then: ids come from it.
+type spoolDoc struct {
+	Doc  []byte `json:",omitempty"`
+	From string `json:",omitempty"`
+}
+
+// spoolLine is one line of the file: a scan, or a document.
+type spoolLine struct {
+	queue.Scan
+	spoolDoc
 }
 
 func openSpool(name string) (*spool, error) {
@@ -54,11 +67,14 @@ func (s *spool) load(name string) error {
 		return err
 	}
 	sc := bufio.NewScanner(bytes.NewReader(data))
-	sc.Buffer(nil, maxDocument)
+	sc.Buffer(nil, 2*maxDocument) // a document in base64
 	for sc.Scan() {
-		var one queue.Scan
-		if json.Unmarshal(sc.Bytes(), &one) == nil && one.Site != "" { // else half a line of a crash: it was never said to be kept
-			s.left = append(s.left, one)
+		var one spoolLine
+		switch err := json.Unmarshal(sc.Bytes(), &one); { // else half a line of a crash: it was never said to be kept
+		case err == nil && len(one.Doc) > 0:
+			s.docs = append(s.docs, one.spoolDoc)
+		case err == nil && one.Site != "":
+			s.left = append(s.left, one.Scan)
 		}
 	}
 	if n := len(data); n > 0 && data[n-1] != '\n' {
@@ -96,6 +112,45 @@ func (s *spool) put(scans []queue.Scan) error {
 	return nil
 }
 
+// keep writes a document as it came, without a sync: what is written survives the end of
+// the process, and what [spool.sync] has seen the machine's. The document waits to be read
+// even when it cannot be written; the error says so.
+func (s *spool) keep(doc spoolDoc) error {
+	text, err := json.Marshal(doc)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		_, err = s.f.Write(append(text, '\n'))
+	}
+	s.docs = append(s.docs, doc)
+	s.ring()
+	return err
+}
+
+func (s *spool) sync() error { return s.f.Sync() }
+
+// expand makes scans of the documents that were heard. They leave the file with the scans.
+func (s *spool) expand(read func(spoolDoc) []queue.Scan) error {
+	for {
+		s.mu.Lock()
+		if len(s.docs) == 0 {
+			s.mu.Unlock()
+			return nil
+		}
+		doc := s.docs[0]
+		s.mu.Unlock()
+		scans := read(doc)
+		s.mu.Lock()
+		s.docs = s.docs[1:]
+		s.left = append(s.left, scans...)
+		err := s.emptied()
+		s.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+}
+
 // next returns what waits, at most n.
 func (s *spool) next(n int) []queue.Scan {
 	s.mu.Lock()
@@ -108,10 +163,22 @@ func (s *spool) sent(n int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.left = s.left[n:]
-	if len(s.left) > 0 {
+	return s.emptied()
+}
+
+// empty says whether nothing waits.
+func (s *spool) empty() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.left)+len(s.docs) == 0
+}
+
+// emptied empties the file when nothing in it waits any more; mu is held.
+func (s *spool) emptied() error {
+	if len(s.left)+len(s.docs) > 0 {
 		return nil
 	}
-	s.left = nil
+	s.left, s.docs = nil, nil
 	return s.f.Truncate(0)
 }
 
@@ -127,6 +194,9 @@ const answerTime = 10 * time.Second
 func (l *Listener) pump(ctx context.Context) {
 	trouble := false
 	for {
+		if err := l.spool.expand(l.readDoc); err != nil {
+			l.log.Error("WWKS 2: the spool cannot be emptied", "err", err)
+		}
 		scans := l.spool.next(batch)
 		if len(scans) == 0 {
 			select {

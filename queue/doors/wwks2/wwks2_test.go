@@ -74,13 +74,15 @@ func (s *stream) ids() (ids []string) {
 	return ids
 }
 
+func quietLog(t testing.TB) *slog.Logger { return slog.New(slog.NewTextHandler(t.Output(), nil)) }
+
 func newListener(t *testing.T, q *stream, change func(*Config)) *Listener {
 	t.Helper()
 	cfg := Config{Robot: "127.0.0.1:6050", Site: "nord", Device: "rowa-1", Mode: Exit, Spool: filepath.Join(t.TempDir(), "spool")}
 	if change != nil {
 		change(&cfg)
 	}
-	l, err := New(cfg, Deps{Publish: q.publish, Read: readPack, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	l, err := New(cfg, Deps{Publish: q.publish, Read: readPack, Log: quietLog(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +153,7 @@ func TestEachRuleDecidesWhichPacksBecomeScans(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			found, _ := l.read(e)
+			found, _ := l.read(l.cfg.address(), e)
 			if len(found) == 0 {
 				if tc.want != none {
 					t.Error("not taken")
@@ -181,7 +183,7 @@ func TestWhatIsNoPacksCodeIsSentAsItIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, _ := l.read(e)
+	found, _ := l.read(l.cfg.address(), e)
 	if len(found) != 1 || found[0].pack || !strings.Contains(string(found[0].scan.Body), `"scan":"`+article+`"`) || strings.Contains(string(found[0].scan.Body), `"batch"`) {
 		t.Errorf("%s", found[0].scan.Body)
 	}
@@ -194,7 +196,7 @@ func TestTheIdStaysWhenTheRobotTellsAPackAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		found, _ := l.read(e)
+		found, _ := l.read(l.cfg.address(), e)
 		return found[0].scan.ID
 	}
 	const robot = "127.0.0.1:6050"
