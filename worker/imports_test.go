@@ -102,8 +102,12 @@ var places = map[string]struct {
 		[]string{"decom/worker"},
 		"what the line tells of a scan is sent on as it is; it needs no word of the line's parts",
 	},
+	"decom/cmd/decom/report": {
+		[]string{"decom/worker/ledger", "decom/worker/scan"},
+		"counting records is pure: whoever reads them hands them in",
+	},
 	"decom/cmd/decom": {
-		[]string{"decom/bench", "decom/queue/doors/consolidated", "decom/worker", "decom/queue", "decom/queue/doors", "decom/queue/doors/files", "decom/queue/doors/http", "decom/queue/doors/wwks2", "decom/nmvs", "decom/nmvs/sim", "decom/ratelimit", "decom/worker/packstate", "decom/worker/ledger", "decom/worker/scan", "decom/cmd/decom/tracing"},
+		[]string{"decom/bench", "decom/queue/doors/consolidated", "decom/worker", "decom/queue", "decom/queue/doors", "decom/queue/doors/files", "decom/queue/doors/http", "decom/queue/doors/wwks2", "decom/nmvs", "decom/nmvs/sim", "decom/ratelimit", "decom/worker/packstate", "decom/worker/ledger", "decom/worker/scan", "decom/cmd/decom/tracing", "decom/cmd/decom/report"},
 		"the command wires; whatever reads a data carrier goes through worker, so that a dry run reads as the line does",
 	},
 }

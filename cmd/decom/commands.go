@@ -25,6 +25,7 @@ func commands() []func(*app) *cobra.Command {
 		newVerifyFirstCommand,
 		newReviewCommand,
 		newLedgerCommand,
+		newReportCommand,
 		newExplainCommand,
 		newBenchCommand,
 		newConfigCommand,

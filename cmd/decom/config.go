@@ -172,6 +172,14 @@ type Account struct {
 	Protocol ProtocolOverrides `yaml:"protocol"`
 	// PendingListCode is the operation that lists pending bulks; empty = there is none.
 	PendingListCode string `yaml:"pending_list_code"`
+
+	// FINESS, Region and LegalStatus are what the authorities count PUIs by (decom report
+	// indicators); empty = not given. FINESS is 9 digits, or 2A or 2B and 7.
+	FINESS string `yaml:"finess"`
+	// Region is the name of a French region or territory overseas.
+	Region string `yaml:"region"`
+	// LegalStatus is public, espic (private, not for profit) or private.
+	LegalStatus string `yaml:"legal_status"`
 }
 
 // LimitsConfig is how fast an account may call NMVS.

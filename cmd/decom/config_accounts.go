@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"slices"
 	"strconv"
 	"time"
 
+	"decom/cmd/decom/report"
 	"decom/nmvs"
 	"decom/ratelimit"
 	"decom/worker/scan"
@@ -97,8 +99,28 @@ func (k *checker) account(prefix string, a *Account) {
 	if a.Limits.Batch < 1 || a.Limits.Batch > 1000 {
 		k.bad(prefix+"limits.batch", "%d: must be 1 to 1000, the most that one ledger record holds", a.Limits.Batch)
 	}
+	k.authority(prefix, a)
 	if (a.Protocol != ProtocolOverrides{}) {
 		k.protocol(prefix+"protocol.", a.Settings(k.c.Protocol))
+	}
+}
+
+var finessPattern = regexp.MustCompile(`^([0-9]{2}|2[AB])[0-9]{7}$`)
+
+// authority checks what reports say of a PUI. A region that no list has is a warning: a
+// second spelling would be a second region, but other countries have regions, too.
+func (k *checker) authority(prefix string, a *Account) {
+	if a.FINESS != "" && !finessPattern.MatchString(a.FINESS) {
+		k.bad(prefix+"finess", "%q must be 9 digits, or in Corsica 2A or 2B and 7", a.FINESS)
+	}
+	if a.LegalStatus != "" {
+		k.word(prefix+"legal_status", a.LegalStatus, "public", "espic", "private")
+	}
+	if a.Region == "" {
+		return
+	}
+	if _, known := report.Region(a.Region); !known {
+		k.warn("%sregion: %q is no French region or territory overseas%s", prefix, a.Region, hint(a.Region, report.Regions()))
 	}
 }
 

@@ -39,6 +39,7 @@ type caseReader struct {
 	only    map[scan.PackID]bool // nil: every pack
 	cases   map[scan.PackID]*reviewCase
 	last    ledger.Head
+	brief   bool // forget packs that are settled; one that is put aside later has no more history than that
 }
 
 func newCaseReader(records worker.Records, account string, only map[scan.PackID]bool) *caseReader {
@@ -88,6 +89,9 @@ func (x *caseReader) take(seq uint64, r *ledger.Record) error {
 			c.Since, c.Seq, c.Kept = r.At, seq, false
 		}
 		c.State = states[k]
+		if x.brief && (c.State.Phase == ledger.Free || c.State.Phase == ledger.Inactive) {
+			delete(x.cases, k)
+		}
 	}
 	return nil
 }

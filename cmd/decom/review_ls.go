@@ -121,10 +121,15 @@ func (d *desk) waiting(ctx context.Context, account string, f listFlags) ([]revi
 		}
 		items = append(items, more...)
 	}
+	sortReview(items)
+	return items, nil
+}
+
+// sortReview puts the oldest first.
+func sortReview(items []reviewItem) {
 	slices.SortFunc(items, func(a, b reviewItem) int {
 		return cmp.Or(cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.Pack, b.Pack), cmp.Compare(a.Event, b.Event))
 	})
-	return items, nil
 }
 
 // parked asks Redis which packs may be put aside, so that not every pack of a long
