@@ -60,6 +60,8 @@ type Config struct {
 	// Told is what the worker is told of the quota; 0 = the quota itself. Another value
 	// makes it find out (profile quota: 4 x the quota).
 	Told float64 `json:"told"`
+	// Adaptive has the workers follow the quota (limits.adaptive); Told is then the ceiling.
+	Adaptive bool `json:"adaptive,omitempty"`
 	// Poll is the time from a submit to the first poll; default 1 ms: the simulator is ready at once.
 	Poll time.Duration `json:"poll"`
 

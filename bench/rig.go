@@ -254,11 +254,12 @@ type Limits struct {
 	Batch    int           `json:"batch"`
 	Bulks    int           `json:"bulks"`
 	Linger   time.Duration `json:"linger,omitempty"` // 0: the worker's default
+	Adaptive bool          `json:"adaptive,omitempty"`
 }
 
 // Limits are what the accounts of c are told.
 func (c *Config) Limits() Limits {
-	l := Limits{Single: unlimited, Bulk: unlimited * 60, Parallel: c.Parallel, Batch: c.Batch, Bulks: c.Bulks, Linger: c.Linger}
+	l := Limits{Single: unlimited, Bulk: unlimited * 60, Parallel: c.Parallel, Batch: c.Batch, Bulks: c.Bulks, Linger: c.Linger, Adaptive: c.Adaptive}
 	if c.Quota > 0 {
 		l.Single = c.Quota
 	}
@@ -276,6 +277,9 @@ func (l Limits) flow() string {
 	s := fmt.Sprintf("{single: %s/s, bulk: %s/min, parallel: %d, batch: %d, bulks: %d", number(l.Single), number(l.Bulk), l.Parallel, l.Batch, l.Bulks)
 	if l.Linger > 0 {
 		s += fmt.Sprintf(", linger: %s", l.Linger)
+	}
+	if l.Adaptive {
+		s += ", adaptive: true"
 	}
 	return s + "}"
 }

@@ -42,6 +42,11 @@ type Config struct {
 	// Burst is how much time's worth of calls may gather while idle, up to 1 s; default 250 ms, at least one call.
 	// Short, because a bucket lets pass burst plus rate in the first period after idling.
 	Burst time.Duration
+	// Adaptive follows a quota that is not known or changes: Limits are then only the ceiling. The rate starts at a
+	// quarter of it (at all of it up to 1/s), doubles until the first "too fast", searches for what holds, and probes
+	// for more once a minute (see hunt.go). Cooldown is then the longest stop: the first is 250 ms, and doubles while
+	// NMVS goes on refusing. MinFraction and Climb do not count. Default false.
+	Adaptive bool
 }
 
 // defaultLimits is the interface page's decision, 1.15.

@@ -9,6 +9,9 @@
 // A bucket is empty when it is made and after each cooldown: a process that is restarted in a loop cannot send a burst at
 // each start. What gathers while idle is small (Config.Burst).
 //
+// With Config.Adaptive the limits are a ceiling, and the limiter finds out by itself how much NMVS takes (hunt.go): it doubles
+// until the first "too fast", searches, stays at what holds, and asks for more once a minute.
+//
 // # Concurrency and errors
 //
 // A Limiter is safe for any number of goroutines, starts none and holds no lock while it waits. Who waits in Take when the

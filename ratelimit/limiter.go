@@ -49,6 +49,9 @@ type State struct {
 	Taken         uint64        // calls allowed to start, less those given back
 	TooFast       uint64        // times NMVS said "too fast"
 	CooldownUntil time.Time     // zero when no cooldown is running
+	Phase         string        // of an adaptive limiter: growing, falling, searching, steady or probing; else empty
+	Holds         float64       // of an adaptive limiter: calls a second that held so far, 0 = none yet
+	Took          time.Duration // of an adaptive limiter: what a call takes, 0 = not known
 }
 
 // New makes the limiter of one account. Its buckets are empty: the first call of each service may start after one interval.
@@ -62,6 +65,9 @@ func New(cfg Config) (*Limiter, error) {
 	for service, limit := range cfg.Limits {
 		b := &bucket{pace: pace{limit: limit.PerSecond(), share: cfg.Share, part: 1, least: cfg.MinFraction,
 			climb: cfg.Climb, burst: cfg.Burst, gained: now}, changed: make(chan struct{})}
+		if cfg.Adaptive {
+			b.pace.hunt = newHunt(b.pace.limit, cfg.Cooldown, now)
+		}
 		b.empty(now)
 		l.buckets[service] = b
 	}
@@ -74,6 +80,14 @@ func (b *bucket) empty(at time.Time) {
 	b.tokens = rate.NewLimiter(rate.Limit(b.pace.now()), n)
 	b.tokens.AllowN(at, n)
 	b.credit = 0
+}
+
+// start counts calls that may start; negative for those given back.
+func (b *bucket) start(n int) {
+	b.taken += uint64(n)
+	if b.pace.hunt != nil {
+		b.pace.hunt.started(n)
+	}
 }
 
 // wake makes everybody who waits ask again.
@@ -120,7 +134,7 @@ func (l *Limiter) Take(ctx context.Context, service string, n int) error {
 			return err
 		}
 		if started := l.await(ctx, b, t); started {
-			b.taken += uint64(n)
+			b.start(n)
 			return nil
 		}
 		l.cancel(b, t)
@@ -218,7 +232,7 @@ func (l *Limiter) TryTake(service string, n int) int {
 	if k := min(n-got, int(b.tokens.TokensAt(now)+1e-9)); k > 0 && b.tokens.AllowN(now, k) {
 		got += k
 	}
-	b.taken += uint64(got)
+	b.start(got)
 	return got
 }
 
@@ -232,26 +246,36 @@ func (l *Limiter) Return(service string, n int) {
 		return
 	}
 	n = int(min(uint64(n), b.taken))
-	b.taken -= uint64(n)
+	b.start(-n)
 	b.credit += n
 	b.usableCredit(l.start())
 }
 
-// TooFast is NMVS's answer that the allowed frequency was exceeded, with its Retry-After or 0. The service's rate is
-// halved, and nothing of the account starts for the cooldown (or Retry-After, at most an hour). Further such answers during
-// a cooldown are of calls that were under way: they can prolong it and do not halve again.
-func (l *Limiter) TooFast(service string, retryAfter time.Duration) {
-	if retryAfter <= 0 {
-		retryAfter = l.cooldown
-	}
+// TooFast is NMVS's answer that the allowed frequency was exceeded, to a call that began at a time (zero: not known), with
+// its Retry-After or 0. The service's rate is cut, and nothing of the account starts for the cooldown (or Retry-After, at
+// most an hour). Further such answers during a cooldown are of calls that were under way: they can prolong it and do not
+// cut again. An adaptive limiter stops for less (Config.Adaptive), and minds no answer to a call from before its last cut.
+func (l *Limiter) TooFast(service string, began time.Time, retryAfter time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	if until := now.Add(min(retryAfter, maxCooldown)); until.After(l.coolUntil) {
+	b, ok := l.buckets[service]
+	stop := l.cooldown
+	if ok {
+		b.tooFast++
+		if h := b.pace.hunt; h != nil {
+			if stop = h.refused(began, now); stop == 0 && retryAfter <= 0 {
+				return
+			}
+		}
+	}
+	if retryAfter > 0 {
+		stop = retryAfter
+	}
+	if until := now.Add(min(stop, maxCooldown)); until.After(l.coolUntil) {
 		l.coolUntil = until
 	}
-	if b, ok := l.buckets[service]; ok {
-		b.tooFast++
+	if ok && b.pace.hunt == nil {
 		if now.Before(b.pace.gained) {
 			b.pace.gained = l.coolUntil // halved already in this cooldown
 		} else {
@@ -260,18 +284,81 @@ func (l *Limiter) TooFast(service string, retryAfter time.Duration) {
 	}
 	// All services stop, and none starts with a burst.
 	for _, b := range l.buckets {
+		if b.pace.hunt != nil {
+			b.pace.hunt.rest(l.coolUntil)
+		}
 		b.empty(l.coolUntil)
 		b.wake()
 	}
 }
 
-// Succeeded is a call that NMVS answered, whatever the answer, but not with "too fast". It lets a reduced rate grow.
-func (l *Limiter) Succeeded(service string) {
+// Succeeded is a call that NMVS answered, whatever the answer, but not with "too fast"; it began at a time (zero: not
+// known). It lets a reduced rate grow, and an adaptive one look for more.
+func (l *Limiter) Succeeded(service string, began time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if b, ok := l.buckets[service]; ok && b.pace.succeeded(time.Now()) {
+	b, ok := l.buckets[service]
+	if !ok {
+		return
+	}
+	now := time.Now()
+	if h := b.pace.hunt; h != nil {
+		if h.answered(began, now) {
+			l.adopt(b)
+			b.wake()
+		}
+	} else if b.pace.succeeded(now) {
 		l.adopt(b)
 	}
+}
+
+// Parallel is how many calls at once fill the rates of an adaptive limiter, as long as its calls took, at most most. It
+// grows with answers only: a service that hangs gets no more calls than it had. most for a limiter that is not adaptive, or
+// has seen no answer.
+func (l *Limiter) Parallel(most int) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	need := 0.0
+	for _, b := range l.buckets {
+		if b.pace.hunt == nil {
+			return most
+		}
+		need += b.pace.hunt.parallel() * b.pace.share
+	}
+	if need == 0 {
+		return most
+	}
+	return max(1, min(most, 1+int(math.Ceil(need))))
+}
+
+// Adapt begins or ends adapting (Config.Adaptive) and sets the cooldown, 0 for the default. What was learnt stays unless it
+// begins or ends. A cooldown that Config does not allow is an error and changes nothing.
+func (l *Limiter) Adapt(on bool, cooldown time.Duration) error {
+	if err := (Config{Cooldown: cooldown}).Validate(); err != nil {
+		return fmt.Errorf("ratelimit: %w", err)
+	}
+	if cooldown == 0 {
+		cooldown = DefaultCooldown
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cooldown = cooldown
+	for _, b := range l.buckets {
+		switch h := b.pace.hunt; {
+		case on && h == nil:
+			b.pace.hunt = newHunt(b.pace.limit, cooldown, l.start())
+		case on:
+			h.longest = cooldown
+			continue
+		case h == nil:
+			continue
+		default:
+			b.pace.hunt = nil
+		}
+		l.adopt(b)
+		b.wake()
+	}
+	return nil
 }
 
 // SetShare changes this process's part of the limits, above 0 to 1; anything else is an error and changes nothing.
@@ -313,6 +400,9 @@ func (l *Limiter) SetLimits(limits map[string]Rate) error {
 	for service, rate := range limits {
 		if b := l.buckets[service]; b.pace.limit != rate.PerSecond() {
 			b.pace.limit = rate.PerSecond()
+			if h := b.pace.hunt; h != nil {
+				h.limit(b.pace.limit, l.start())
+			}
 			l.adopt(b)
 			b.wake()
 		}
@@ -336,6 +426,9 @@ func (l *Limiter) State(service string) State {
 		return State{}
 	}
 	s := State{Limit: b.pace.allowed(), Now: b.pace.now(), Waiting: b.waiting, Waited: b.waited, Taken: b.taken, TooFast: b.tooFast}
+	if h := b.pace.hunt; h != nil {
+		s.Phase, s.Holds, s.Took = string(h.phase), h.good*b.pace.share, h.took
+	}
 	if time.Now().Before(l.coolUntil) {
 		s.Now, s.CooldownUntil = 0, l.coolUntil
 	}

@@ -180,7 +180,7 @@ func TestACancelledWaiterGivesItsPlaceBack(t *testing.T) {
 func TestAPlaceGivenUpDuringACooldownCountsNoTimeTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := perSecond(t, 8, func(c *Config) { c.Burst = time.Second })
-		l.TooFast("s", time.Minute)
+		l.TooFast("s", time.Time{}, time.Minute)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- l.Take(ctx, "s", 4) }()
@@ -220,7 +220,7 @@ func TestTooFastStopsTheAccountAndHalvesTheService(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
-		l.TooFast("single", 0)
+		l.TooFast("single", time.Time{}, 0)
 		if n := l.TryTake("single", 1) + l.TryTake("bulk", 1); n != 0 {
 			t.Errorf("%d calls during the cooldown", n)
 		}
@@ -242,7 +242,7 @@ func TestRetryAfterIsHonouredUpToAnHour(t *testing.T) {
 			5 * time.Second: 5 * time.Second, 0: time.Minute, -time.Second: time.Minute, 1000 * time.Hour: time.Hour,
 		} {
 			l := perSecond(t, 4, nil)
-			l.TooFast("s", ask)
+			l.TooFast("s", time.Time{}, ask)
 			wantTake(t, l, "s", 1, want+500*time.Millisecond)
 		}
 	})
@@ -255,11 +255,11 @@ func TestAnswersOfCallsUnderWayDoNotHalveAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 4 {
-			l.TooFast("s", 10*time.Second)
+			l.TooFast("s", time.Time{}, 10*time.Second)
 			time.Sleep(time.Second)
 		}
-		l.TooFast("s", 2*time.Second) // shorter: changes nothing
-		l.TooFast("other", time.Second)
+		l.TooFast("s", time.Time{}, 2*time.Second) // shorter: changes nothing
+		l.TooFast("other", time.Time{}, time.Second)
 		if got := time.Until(l.State("s").CooldownUntil); got != 9*time.Second {
 			t.Errorf("cooldown has %v left, want 9s", got)
 		}
@@ -267,7 +267,7 @@ func TestAnswersOfCallsUnderWayDoNotHalveAgain(t *testing.T) {
 		if s, o := l.State("s"), l.State("other"); s.Now != 2 || s.TooFast != 5 || o.Now != 2 || o.TooFast != 1 {
 			t.Errorf("s %+v, other %+v", s, o)
 		}
-		l.TooFast("s", time.Second) // after the cooldown it is news
+		l.TooFast("s", time.Time{}, time.Second) // after the cooldown it is news
 		time.Sleep(2 * time.Second)
 		if s := l.State("s"); s.Now != 1 {
 			t.Errorf("second halving: %+v", s)
@@ -295,7 +295,7 @@ func TestWaitersObeyACooldownThatBeginsWhileTheyWait(t *testing.T) {
 			hasty <- l.Take(ctx, "s", 1)
 		}()
 		time.Sleep(500 * time.Millisecond)
-		l.TooFast("s", 0)
+		l.TooFast("s", time.Time{}, 0)
 		if err := <-hasty; !errors.Is(err, ErrTooLate) || time.Since(began) != 500*time.Millisecond {
 			t.Errorf("deadline inside the cooldown: %v after %v", err, time.Since(began))
 		}
@@ -313,7 +313,7 @@ func TestWaitersObeyACooldownThatBeginsWhileTheyWait(t *testing.T) {
 func TestTheRateClimbsBackWhileCallsSucceed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := perSecond(t, 4, nil)
-		l.TooFast("s", 0)
+		l.TooFast("s", time.Time{}, 0)
 		last := 0.0
 		began := time.Now()
 		for l.State("s").Now < 4 {
@@ -325,7 +325,7 @@ func TestTheRateClimbsBackWhileCallsSucceed(t *testing.T) {
 				t.Fatalf("fell from %v to %v", last, now)
 			}
 			last = now
-			l.Succeeded("s")
+			l.Succeeded("s", time.Time{})
 			if time.Since(began) > time.Hour {
 				t.Fatalf("still at %v", now)
 			}
@@ -333,7 +333,7 @@ func TestTheRateClimbsBackWhileCallsSucceed(t *testing.T) {
 		if got := time.Since(began).Round(time.Second); got < 5*time.Minute || got > 7*time.Minute {
 			t.Errorf("half a limit came back in %v, want the cooldown and 5 min", got)
 		}
-		l.Succeeded("s")
+		l.Succeeded("s", time.Time{})
 		if got := l.State("s").Now; got != 4 {
 			t.Errorf("climbed past the limit: %v", got)
 		}
@@ -390,7 +390,7 @@ func TestWhatIsGivenBackMayStartAgainButNeverMoreThanTheBurst(t *testing.T) {
 			t.Errorf("%d at once after an hour, want 2: what was given back does not add up with what gathered", got)
 		}
 		l.Return("s", 1)
-		l.TooFast("s", time.Second)
+		l.TooFast("s", time.Time{}, time.Second)
 		l.Return("s", 1)
 		time.Sleep(time.Second)
 		if got := l.TryTake("s", 1); got != 0 {
@@ -412,7 +412,7 @@ func TestAServiceWithoutLimitCannotStart(t *testing.T) {
 		t.Errorf("TryTake: %d", got)
 	}
 	l.Return("x", 1)
-	l.Succeeded("x")
+	l.Succeeded("x", time.Time{})
 	if got := l.State("x"); got != (State{}) {
 		t.Errorf("State: %+v", got)
 	}
@@ -465,7 +465,7 @@ func TestALimitChangesWhileItIsUsed(t *testing.T) {
 func TestANewLimitKeepsWhatWasLearnt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := perSecond(t, 8, nil)
-		l.TooFast("s", time.Second)
+		l.TooFast("s", time.Time{}, time.Second)
 		if err := l.SetLimits(map[string]Rate{"s": {4, time.Second}}); err != nil {
 			t.Fatal(err)
 		}

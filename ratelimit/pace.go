@@ -14,17 +14,27 @@ type pace struct {
 	climb  time.Duration // of success to gain a part of 1
 	burst  time.Duration // worth of calls that may gather
 	gained time.Time     // until when success was counted
+	hunt   *hunt         // Config.Adaptive; nil: not
 }
 
 // allowed gives this process's limit in calls a second, without what was learnt.
 func (p *pace) allowed() float64 { return p.limit * p.share }
 
 // now gives the calls a second that may start.
-func (p *pace) now() float64 { return p.allowed() * p.part }
+func (p *pace) now() float64 {
+	if p.hunt != nil {
+		return p.hunt.rate * p.share
+	}
+	return p.allowed() * p.part
+}
 
 // bucket gives how many calls may gather: at least one, or none could ever start.
 func (p *pace) bucket() int {
-	return max(1, int(math.Ceil(p.now()*p.burst.Seconds()-1e-9)))
+	burst := p.burst
+	if p.hunt != nil {
+		burst = min(burst, huntBurst)
+	}
+	return max(1, int(math.Ceil(p.now()*burst.Seconds()-1e-9)))
 }
 
 // tooFast halves; time before until counts for no growth.

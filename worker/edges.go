@@ -75,8 +75,10 @@ type Limiter interface {
 	Take(ctx context.Context, service string, n int) error
 	TryTake(service string, n int) int
 	Return(service string, n int)
-	TooFast(service string, retryAfter time.Duration)
-	Succeeded(service string)
+	TooFast(service string, began time.Time, retryAfter time.Duration)
+	Succeeded(service string, began time.Time)
+	// Parallel is how many calls at once are of use now, at most most.
+	Parallel(most int) int
 	SetLimits(limits map[string]ratelimit.Rate) error
 }
 

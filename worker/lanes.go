@@ -30,7 +30,9 @@ type room struct {
 func (r room) total() int { return r.singles + r.packs }
 
 // free is how many calls may still start.
-func (l *loop) free() int { return l.cfg.Parallel - l.inflight - l.reserved }
+func (l *loop) free() int {
+	return l.deps.Limiter.Parallel(l.cfg.Parallel) - l.inflight - l.reserved
+}
 
 // capacity counts slots and tokens, taking a bulk's token in hand if a bulk is worth
 // it for what waits, or for the candidates in hand. It never waits.

@@ -70,7 +70,7 @@ func (a *Account) fetchResult(work context.Context, att *ledger.Attempt) ending 
 	began := time.Now()
 	ans, err := a.deps.NMVS.Do(ctx, call)
 	class := classOf(ans, err)
-	a.learn(nmvs.Bulk, class, ans.RetryAfter)
+	a.learn(nmvs.Bulk, class, began, ans.RetryAfter)
 	if h := a.deps.Hooks.Call; h != nil {
 		h("poll", class, time.Since(began))
 	}

@@ -78,7 +78,7 @@ func (a *Account) readCall(work context.Context, call nmvs.Call, trace string) (
 	began := time.Now()
 	ans, err := a.deps.NMVS.Do(ctx, call)
 	class := classOf(ans, err)
-	a.learn(call.Service, class, ans.RetryAfter)
+	a.learn(call.Service, class, began, ans.RetryAfter)
 	if h := a.deps.Hooks.Call; h != nil {
 		h("verify", class, time.Since(began))
 	}

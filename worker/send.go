@@ -46,7 +46,7 @@ func (a *Account) send(work context.Context, job sendJob) ending {
 	began := time.Now()
 	ans, err := a.deps.NMVS.Do(ctx, call)
 	class := classOf(ans, err)
-	a.learn(call.Service, class, ans.RetryAfter)
+	a.learn(call.Service, class, began, ans.RetryAfter)
 	if h := a.deps.Hooks.Call; h != nil {
 		h(call.Service.String(), class, time.Since(began))
 	}
@@ -110,13 +110,13 @@ func over(start time.Time, d time.Duration) bool {
 	return now.Sub(start) >= d || now.Round(0).Sub(start.Round(0)) >= d
 }
 
-// learn feeds the limiter with what NMVS says of our speed.
-func (a *Account) learn(svc nmvs.Service, class nmvs.Class, retryAfter time.Duration) {
+// learn feeds the limiter with what NMVS says of our speed; the call began at a time.
+func (a *Account) learn(svc nmvs.Service, class nmvs.Class, began time.Time, retryAfter time.Duration) {
 	switch {
 	case class == nmvs.TooFast:
-		a.deps.Limiter.TooFast(svc.String(), retryAfter)
+		a.deps.Limiter.TooFast(svc.String(), began, retryAfter)
 	case class.Answered():
-		a.deps.Limiter.Succeeded(svc.String())
+		a.deps.Limiter.Succeeded(svc.String(), began)
 	}
 }
 

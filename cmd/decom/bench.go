@@ -104,6 +104,7 @@ func (f *benchFlags) define(c *cobra.Command) {
 	fl.Float64Var(&f.Quota, "quota", 0, "single calls a second and account that NMVS takes; 0: no limit")
 	fl.StringVar(&f.bulk, "bulk", "", "bulks a minute and account that NMVS takes, as in 6/min; default: no limit")
 	fl.Float64Var(&f.Told, "told", 0, "calls a second that the worker is told; 0: the quota (quota profile: 4 times as much)")
+	fl.BoolVar(&f.Adaptive, "adaptive", false, "the worker follows NMVS's quota by itself (limits.adaptive), below what it is told")
 	fl.DurationVar(&f.Poll, "poll", 0, "time from a bulk's submit to the first poll (default 1ms)")
 	fl.IntVar(&f.Rounds, "rounds", 1, "repetitions with fresh servers; 5 or more to compare")
 	fl.Uint64Var(&f.Seed, "seed", 1, "seed of the simulator")

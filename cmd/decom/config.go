@@ -3,6 +3,8 @@ package main
 import (
 	"log/slog"
 	"time"
+
+	"decom/ratelimit"
 )
 
 // Config is the whole configuration, key for key that of contract.md section 2.
@@ -198,6 +200,12 @@ type LimitsConfig struct {
 	// Linger is how long a fetch of scans waits to fill, up to 1 s. Default 20 ms: longer
 	// makes fuller bulks of a trickle, shorter a faster answer.
 	Linger time.Duration `yaml:"linger"`
+	// Adaptive follows an NMVS quota that is not known or changes; single and bulk are then only the ceiling, and
+	// parallel is what may be used of, as latency grows. Default false: the rate is as configured, halved after "too fast".
+	Adaptive bool `yaml:"adaptive"`
+	// TooFastStop is how long the account stops after NMVS said "too fast", up to 1 h. Default 60 s. An adaptive
+	// account stops for 250 ms, twice as long each time NMVS goes on refusing, and this long at most.
+	TooFastStop time.Duration `yaml:"too_fast_stop"`
 }
 
 // HTTPConfig is the process's own web server.
@@ -266,6 +274,9 @@ func (a *Account) setDefaults() {
 	}
 	if a.Limits.Bulks == 0 {
 		a.Limits.Bulks = 1
+	}
+	if a.Limits.TooFastStop == 0 {
+		a.Limits.TooFastStop = ratelimit.DefaultCooldown
 	}
 	if a.Limits.Linger == 0 {
 		a.Limits.Linger = 20 * time.Millisecond

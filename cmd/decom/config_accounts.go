@@ -96,6 +96,9 @@ func (k *checker) account(prefix string, a *Account) {
 	if a.Limits.Linger < 0 || a.Limits.Linger > time.Second {
 		k.bad(prefix+"limits.linger", "%v: must be 0s to 1s", a.Limits.Linger)
 	}
+	if a.Limits.TooFastStop < time.Second || a.Limits.TooFastStop > time.Hour {
+		k.bad(prefix+"limits.too_fast_stop", "%v: must be 1s to 1h", a.Limits.TooFastStop)
+	}
 	if a.Limits.Batch < 1 || a.Limits.Batch > 1000 {
 		k.bad(prefix+"limits.batch", "%d: must be 1 to 1000, the most that one ledger record holds", a.Limits.Batch)
 	}

@@ -79,6 +79,7 @@ var (
 	descLost      = desc("decom_lost_topics", "MQTT topics whose events went nowhere within 7 days; only where MQTT is used.")
 	descUp        = desc("decom_dependency_up", "1 while the dependency answers.", "dependency")
 	descRate      = desc("decom_rate_limit", "Calls a second that the limiter allows now.", "account", "service")
+	descAdaptive  = desc("decom_rate_adaptive", "1 while the account follows NMVS's quota by itself.", "account")
 	descCircuit   = desc("decom_circuit_state", "1 for the state the breaker is in.", "account", "service", "state")
 	descHalted    = desc("decom_halted", "1 while the account waits for a person's resume.", "account")
 	descLedger    = desc("decom_ledger_waiting_seconds", "Seconds for which a record has been waiting to be stored, from 5 on; 0 while the ledger takes records.", "account")
@@ -157,6 +158,7 @@ func (g *gauges) account(put func(*prometheus.Desc, float64, ...string), s *Acco
 			put(descRate, b.Rate, s.Account, b.Service)
 		}
 	}
+	put(descAdaptive, flag(len(s.Services) > 0 && s.Services[0].Phase != ""), s.Account)
 	put(descAccInflight, float64(s.sending), s.Account)
 	put(descAccDoubt, float64(s.InDoubt), s.Account)
 	put(descAccHeld, float64(s.Held), s.Account)

@@ -32,7 +32,7 @@ type reloader struct {
 
 // liveKey matches what can change without a restart. An account is found by its name, so a list
 // whose accounts moved changes names, which need a restart.
-var liveKey = regexp.MustCompile(`^(log\.level|accounts\.\d+\.(mode|limits\.[a-z]+))$`)
+var liveKey = regexp.MustCompile(`^(log\.level|accounts\.\d+\.(mode|limits\.[a-z_]+))$`)
 
 // restartWhy says, by the beginning of a key, why it cannot change while attempts are open.
 var restartWhy = []struct{ prefix, why string }{

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -30,7 +31,7 @@ func (p *process) setLimits(acc *Account) error {
 	}
 	for _, u := range p.units {
 		if u.cfg.Name == acc.Name {
-			return u.loop.SetLive(live)
+			return errors.Join(u.limiter.Adapt(acc.Limits.Adaptive, acc.Limits.TooFastStop), u.loop.SetLive(live))
 		}
 	}
 	return nil

@@ -65,7 +65,7 @@ func (p *process) newUnit(a *Account) (*unit, error) {
 	if err != nil {
 		return nil, exitWith(exitConfig, err)
 	}
-	if u.limiter, err = ratelimit.New(ratelimit.Config{Limits: rates, Burst: burst}); err != nil {
+	if u.limiter, err = ratelimit.New(ratelimit.Config{Limits: rates, Burst: burst, Adaptive: a.Limits.Adaptive, Cooldown: a.Limits.TooFastStop}); err != nil {
 		return nil, exitWith(exitConfig, err)
 	}
 	u.breaker, err = nmvs.NewBreaker(u.client, nmvs.BreakerConfig{

@@ -99,6 +99,11 @@ type ServiceStatus struct {
 	Rate     float64 `json:"rate_per_second"`  // allowed now
 	Waited   float64 `json:"waited_seconds"`
 	Cooldown string  `json:"cooldown_until,omitempty"`
+	// Of an account with limits.adaptive: growing, falling, searching, steady or probing; the rate that held so far; how
+	// long a call takes.
+	Phase string  `json:"phase,omitempty"`
+	Holds float64 `json:"holds_per_second,omitempty"`
+	Took  float64 `json:"call_seconds,omitempty"`
 }
 
 // statusPatience bounds what one status may wait for stores that are away.
@@ -161,6 +166,7 @@ func (u *unit) fill(s *AccountStatus) {
 		if svc == nmvs.Single || svc == nmvs.Bulk {
 			l := u.limiter.State(svc.String())
 			st.Limit, st.Rate, st.Waited = l.Limit, l.Now, l.Waited.Seconds()
+			st.Phase, st.Holds, st.Took = l.Phase, l.Holds, l.Took.Seconds()
 			if l.CooldownUntil.After(time.Now()) {
 				st.Cooldown = scan.Time(l.CooldownUntil)
 			}
@@ -352,6 +358,9 @@ func (a *app) printStatus(s Status) error {
 		breaker, rate := "-", "-"
 		if len(c.Services) > 0 {
 			breaker, rate = c.Services[0].Breaker, fmt.Sprintf("%.3g/s", c.Services[0].Rate)
+			if phase := c.Services[0].Phase; phase != "" {
+				rate += " (" + a.lang.of(phaseText(phase)) + ")"
+			}
 		}
 		fmt.Fprintf(w, "%s\t%d\t%s\t%d\t%d\t%d\t%d\t%s\t%s\n", c.Account, c.Pending+c.Unacked,
 			(time.Duration(c.OldestSeconds) * time.Second).String(), c.Open, c.InDoubt, c.Due, c.Parked, breaker, rate)
@@ -361,6 +370,21 @@ func (a *app) printStatus(s Status) error {
 		a.sayWrong(&s.Accounts[i], say)
 	}
 	return w.Flush()
+}
+
+// phaseText is what an adaptive limiter is doing.
+func phaseText(phase string) scan.Text {
+	switch phase {
+	case "growing":
+		return scan.Text{FR: "monte", EN: "growing"}
+	case "falling":
+		return scan.Text{FR: "baisse", EN: "falling"}
+	case "searching":
+		return scan.Text{FR: "cherche le quota", EN: "searching the quota"}
+	case "probing":
+		return scan.Text{FR: "essaie un peu plus", EN: "trying a little more"}
+	}
+	return scan.Text{FR: "stable", EN: "steady"}
 }
 
 // sayWrong tells what is wrong with an account, or what people set for it.
