@@ -175,7 +175,16 @@ func (c *Conn) planConsumer(ctx context.Context, stream string, want jetstream.C
 	}
 	merged := info.Config
 	d.consumer(&merged, want)
+	back, err := c.planSetBack(ctx, &d, stream, info)
+	if err != nil {
+		return nil, nil, err
+	}
 	s, err := d.step(func(ctx context.Context) error {
+		if back != nil {
+			if err := back(ctx); err != nil {
+				return err
+			}
+		}
 		_, err := c.js.UpdateConsumer(ctx, stream, merged)
 		return err
 	})

@@ -49,7 +49,7 @@ func (c *Conn) Unrouted(ctx context.Context, accounts []Account) (map[string]uin
 // 2). A site that no account names is never touched, nor is one that the account's
 // consumer does not serve yet.
 func (c *Conn) Trim(ctx context.Context, accounts []Account, age time.Duration) error {
-	limit, err := c.firstSince(ctx, time.Now().Add(-age))
+	limit, err := c.firstSince(ctx, StreamScans, scanPrefix+">", time.Now().Add(-age))
 	if err != nil {
 		return fail("trim", StreamScans, err)
 	}
@@ -87,46 +87,4 @@ func (c *Conn) trimAccount(ctx context.Context, a Account, limit uint64) error {
 		}
 	}
 	return nil
-}
-
-// firstSince returns the sequence of the first scan stored at t or later, one past the
-// end when there is none.
-func (c *Conn) firstSince(ctx context.Context, t time.Time) (uint64, error) {
-	m, err := c.get(ctx, StreamScans, getRequest{Start: &t, NextFor: scanPrefix + ">"})
-	if err == nil {
-		return m.Seq, nil
-	}
-	if !errors.Is(err, ErrNotFound) {
-		return 0, err
-	}
-	last, err := c.get(ctx, StreamScans, getRequest{LastFor: scanPrefix + ">"})
-	if errors.Is(err, ErrNotFound) {
-		return 1, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	return last.Seq + 1, nil
-}
-
-// ResetScans sets the account's consumer back, so that every scan stored at t or later
-// is delivered again (protocol.md section 9, resume after ledger loss). It never
-// sets it forward: what is not acked stays to be delivered.
-func (c *Conn) ResetScans(ctx context.Context, account string, t time.Time) error {
-	name := scansConsumer(account)
-	seq, err := c.firstSince(ctx, t)
-	if err != nil {
-		return fail("reset", name, err)
-	}
-	info, err := again(ctx, c.cfg.AnswerWait, func(ctx context.Context) (*jetstream.ConsumerInfo, error) {
-		return c.consumerInfo(ctx, StreamScans, name)
-	})
-	if err != nil {
-		return fail("reset", name, err)
-	}
-	seq = min(seq, info.AckFloor.Stream+1)
-	_, err = again(ctx, c.cfg.AnswerWait, func(ctx context.Context) (*jetstream.ConsumerResetResponse, error) {
-		return c.js.ResetConsumerToSequence(ctx, StreamScans, name, seq)
-	})
-	return fail("reset", name, err)
 }

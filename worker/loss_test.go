@@ -126,3 +126,50 @@ func TestNoOffOfAFirstSenderCountsBehindAResume(t *testing.T) {
 		}
 	}
 }
+
+// TestAResumeAfterLossTellsWhatTheOutboxPassesOver: with three replicas nats-server lets the outbox keep its place beyond the end
+// of a ledger that lost its tail; the records that come there would never be told. Set back by an hour, it gives what was told
+// long ago to a process that has told none of it.
+func TestAResumeAfterLossTellsWhatTheOutboxPassesOver(t *testing.T) {
+	for _, away := range []time.Duration{0, 3 * time.Hour} { // from the loss to the person; the stream forgets ids after one
+		t.Run(away.String(), func(t *testing.T) {
+			line(t, func(w *world) {
+				w.broker.OutboxKeepsPlace = true
+				w.reg.lossy.Store(true)
+				w.start("w0", 0)
+				w.start("w1", 1)
+				told, lost := w.scan("d1", "S", scan.Supply), map[string]bool{}
+				for i := range 4 {
+					w.during(20 * time.Minute)
+					lost[w.scan("d1", fmt.Sprint("L", i), scan.Supply).id] = true
+				}
+				w.during(time.Minute)
+				w.broker.LoseTail(8) // the openings and the results of four
+				for i := range 3 {
+					w.scan("d1", fmt.Sprint("new", i), scan.Supply)
+				}
+				w.during(time.Minute + away)
+				if !w.isHalted() {
+					t.Fatal("nobody noticed: this proves nothing")
+				}
+				if _, err := ResumeAfterLoss(context.Background(), w.resumer(), anna); err != nil {
+					t.Fatal(err)
+				}
+				w.settle(2 * time.Hour)
+				outcomes := map[string]int{}
+				for _, o := range w.broker.Stored() {
+					outcomes[o.EventID]++
+				}
+				w.want(told, "done")
+				for id, n := range outcomes {
+					if n > 1 && !lost[id] { // those are told of a second time: their packs are put aside
+						t.Errorf("OUT: %s has %d outcomes", id, n)
+					}
+				}
+				if len(outcomes) != 8 {
+					t.Errorf("KEPT: %d of 8 scans have an outcome", len(outcomes))
+				}
+			})
+		})
+	}
+}

@@ -31,10 +31,12 @@ type Publisher struct {
 	// carries its scan's traceparent on. nil: none does.
 	Traces *Traces
 
-	told    map[string]bool // places that the stream held already when we began
-	opening *shelf          // records that opened attempts: an attempt's outcomes need its opening
-	before  ledger.Head     // the last record that came, and
-	turn    uint64          // its turn
+	told     map[string]bool // places that the stream held already
+	toldFrom time.Time       // from this record's time on,
+	toldAt   time.Time       // when it was asked
+	opening  *shelf          // records that opened attempts: an attempt's outcomes need its opening
+	before   ledger.Head     // the last record that came, and
+	turn     uint64          // its turn
 }
 
 // Run publishes until ctx ends; it returns ctx's cause then. Anything else that fails is
@@ -67,7 +69,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 // publish sends the outcomes of one record and acknowledges it once they are stored.
 func (p *Publisher) publish(ctx context.Context, rec queue.OutboxRecord) error {
 	e, began := rec.Entry(), time.Now()
-	if p.told == nil {
+	if p.mustReadBack(e.Time) {
 		if err := p.readBack(ctx, e.Time); err != nil {
 			return err
 		}
@@ -169,6 +171,14 @@ func (p *Publisher) rescue(ctx context.Context, msgs []queue.Outcome) error {
 // is. A ledger that has lost its tail gives a place a second time, to another event.
 func place(ref, eventID string) string { return ref + " " + eventID }
 
+// mustReadBack says whether a record stored at t may have outcomes that nothing here knows of: the
+// first one, and one so old that the stream may have forgotten its ids. A person's resume
+// sets the outbox back by an hour and more, perhaps to what another process told.
+func (p *Publisher) mustReadBack(t time.Time) bool {
+	const fresh = outcomeWindow / 2
+	return p.told == nil || time.Since(t) > fresh && (t.Before(p.toldFrom) || time.Since(p.toldAt) > fresh)
+}
+
 // readBack finds what a process before us published of records that it did not
 // acknowledge: from the time of the first one on.
 func (p *Publisher) readBack(ctx context.Context, since time.Time) error {
@@ -184,7 +194,7 @@ func (p *Publisher) readBack(ctx context.Context, since time.Time) error {
 	if err != nil {
 		return err
 	}
-	p.told = told
+	p.told, p.toldFrom, p.toldAt = told, since, time.Now()
 	return nil
 }
 

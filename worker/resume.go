@@ -36,6 +36,10 @@ type Resumer struct {
 	State   HaltStore
 	// ResetScans has the account's scans since t delivered again; after a loss only.
 	ResetScans func(ctx context.Context, account string, t time.Time) error
+	// ResetOutbox has the account's records since t told again, or found told; after a loss only:
+	// with three replicas the outbox may keep its place beyond the ledger's end, and pass
+	// over the records that come there.
+	ResetOutbox func(ctx context.Context, account string, t time.Time) error
 	// Notice is how long the workers get to see the halt before a resume after loss ends it.
 	// One that does not remembers the lost records, finds them missing later, and halts the
 	// account anew: safe, but a person must come again. Default [NoticeLoss].
@@ -234,6 +238,9 @@ func (r *Resumer) putAside(ctx context.Context, p Person, since time.Time, loss 
 	// Before the parks, because they move the ledger's end: a repeat after a crash must
 	// not choose a later time. The consumer is never set forward.
 	if err := r.ResetScans(ctx, r.Account, since); err != nil {
+		return err
+	}
+	if err := r.ResetOutbox(ctx, r.Account, since); err != nil {
 		return err
 	}
 	loss.Since = since

@@ -17,7 +17,7 @@ import (
 var anna = Person{"Anna", "looked at it"}
 
 func (w *world) resumer() Resumer {
-	return Resumer{Account: acc, Records: w.dev.Ledger(acc), State: w.store, ResetScans: w.dev.ResetScans}
+	return Resumer{Account: acc, Records: w.dev.Ledger(acc), State: w.store, ResetScans: w.dev.ResetScans, ResetOutbox: w.dev.ResetOutbox}
 }
 
 func (w *world) halted() (note string) {

@@ -16,13 +16,14 @@ import (
 )
 
 var (
-	chaosFlag = flag.Bool("chaos", false, "run TestChaos: real processes, real faults, about 20 s a run")
-	runsFlag  = flag.Int("runs", 20, "runs of TestChaos")
-	seedFlag  = flag.Uint64("seed", 1, "seed of the first run; the next has the next")
-	sideFlag  = flag.Int("side", 3, "runs of TestChaos side by side: they wait far more than they compute")
-	faultFlag = flag.String("fault", "", "only plans in which this fault is (a part of its name)")
-	binFlag   = flag.String("bin", "", "a decom binary to try; default: the one of this tree, built first")
-	keepFlag  = flag.String("keep", "", "folder under which failing runs keep their files; default: a new temporary one")
+	chaosFlag   = flag.Bool("chaos", false, "run TestChaos: real processes, real faults, about 20 s a run")
+	runsFlag    = flag.Int("runs", 20, "runs of TestChaos")
+	seedFlag    = flag.Uint64("seed", 1, "seed of the first run; the next has the next")
+	sideFlag    = flag.Int("side", 3, "runs of TestChaos side by side: they wait far more than they compute")
+	faultFlag   = flag.String("fault", "", "only plans in which this fault is (a part of its name)")
+	binFlag     = flag.String("bin", "", "a decom binary to try; default: the one of this tree, built first")
+	stepBinFlag = flag.String("stepbin", "", "a decom binary whose clock can be stepped; default: built by the first run that needs it")
+	keepFlag    = flag.String("keep", "", "folder under which failing runs keep their files; default: a new temporary one")
 )
 
 // TestChaos runs plans drawn from seeds. Each prints a line; one that fails says how to

@@ -285,6 +285,7 @@ type worker struct {
 	name   string
 	config string
 	logs   string
+	clock  string // file of the wall clock's offset; only plans with a clock step have one
 	lines  struct {
 		nats  []*line
 		redis *line // nil with Sentinel or Cluster: clients are told the servers' own addresses
@@ -303,6 +304,12 @@ func (r *rig) newWorker(i int) *worker {
 	name := fmt.Sprintf("worker%d", i)
 	dir := r.sub(name)
 	w := &worker{r: r, name: name, config: filepath.Join(dir, "decom.yaml"), logs: filepath.Join(dir, "log")}
+	if r.plan.uses("clock-step") {
+		w.clock = filepath.Join(dir, "clock")
+		if err := setStep(w.clock, 0); err != nil {
+			r.t.Fatal(err)
+		}
+	}
 	if r.plan.Direct {
 		write(r.t, w.config, r.yaml(dir, r.natsURL(), r.redis.yaml(""), r.sim.listen))
 		r.t.Cleanup(w.stop)
@@ -353,13 +360,21 @@ func (r *rig) yaml(dir, natsURL, redis, nmvsAddr string) string {
 		fmt.Fprintf(&b, "  - {name: %s, sites: [%s], client_login_id: FR-SIM-%04d, user_id: robot%02d, password_file: %q, certificate: %q, passphrase_file: %q,\n     mode: %s, limits: {single: 2000/s, bulk: 200/s, parallel: 8, batch: 50}}\n",
 			a.Name, a.Sites[0], login, login, filepath.Join(r.sim.dir, "password"), filepath.Join(r.sim.dir, "client.p12"), filepath.Join(r.sim.dir, "passphrase"), r.plan.Mode)
 	}
-	b.WriteString("http: {listen: \"127.0.0.1:0\"}\nlog: {level: info, format: json}\n")
+	debug := ""
+	if r.plan.Long { // the soak keeps profiles of the heap
+		debug = `, debug: "127.0.0.1:0"`
+	}
+	b.WriteString("http: {listen: \"127.0.0.1:0\"" + debug + "}\nlog: {level: info, format: json}\n")
 	return b.String()
 }
 
 // start runs the process and a supervisor for it.
 func (w *worker) start() {
-	bin, err := decomBinary()
+	build := decomBinary
+	if w.clock != "" {
+		build = stepBinary
+	}
+	bin, err := build()
 	if err != nil {
 		w.r.fault("%v", err)
 		return
@@ -372,6 +387,9 @@ func (w *worker) start() {
 	defer log.Close() // the child has its own copy
 	cmd := exec.Command(bin, "run", "--config", w.config)
 	cmd.Env = []string{"HOME=" + filepath.Dir(w.config), "PATH=" + os.Getenv("PATH")}
+	if w.clock != "" {
+		cmd.Env = append(cmd.Env, stepEnv+"="+w.clock)
+	}
 	if w.r.plan.Long && !w.r.plan.Direct { // decom lets five times what it holds pile up, up to 128 MiB; a soak wants to see what it holds
 		cmd.Env = append(cmd.Env, "GOGC=25")
 	}
@@ -461,21 +479,27 @@ func (w *worker) log() string {
 
 // addr is the web server of the newest start; empty while it does not serve.
 func (w *worker) addr() string {
+	addr, _ := w.addrs()
+	return addr
+}
+
+// addrs are the newest start's web server and, where the plan asks for one, its debug server.
+func (w *worker) addrs() (addr, debug string) {
 	w.mu.Lock()
 	starts := w.starts
 	w.mu.Unlock()
-	addr, n := "", 0
+	n := 0
 	for text := range strings.Lines(w.log()) {
-		var m struct{ Msg, HTTP string }
+		var m struct{ Msg, HTTP, Debug string }
 		if strings.Contains(text, "decom is running") && json.Unmarshal([]byte(text), &m) == nil {
-			addr, n = m.HTTP, n+1
+			addr, debug, n = m.HTTP, m.Debug, n+1
 		}
 	}
 	// Starts that ended with exit code 75 said nothing; the newest is up if its own web server answers.
 	if n == 0 || n > starts {
-		return ""
+		return "", ""
 	}
-	return addr
+	return addr, debug
 }
 
 // serving waits until the process answers.

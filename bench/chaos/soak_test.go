@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"flag"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"net/http"
@@ -104,7 +105,7 @@ func (s *sampler) run(every time.Duration) {
 		{name: "NATS disk a scan", unit: "B", share: 0.20, least: 0},
 		{name: "Redis memory a pack", unit: "B", share: 0.20, least: 0},
 	}
-	began := time.Now()
+	began, profiles := time.Now(), time.Duration(1)
 	for tick := time.NewTicker(every); ; {
 		select {
 		case <-s.stop:
@@ -117,6 +118,10 @@ func (s *sampler) run(every time.Duration) {
 			continue // a store is away just now
 		}
 		s.at = append(s.at, time.Since(began))
+		for profiles*(*soakFlag)/4 <= time.Since(began) {
+			s.profile(fmt.Sprintf("soak-%d-heap-%d", s.r.plan.Seed, profiles))
+			profiles++
+		}
 		for i := range v {
 			s.all[i].values = append(s.all[i].values, v[i])
 		}
@@ -144,6 +149,20 @@ func (s *sampler) sample() (v [7]float64, ok bool) {
 		m["process_resident_memory_bytes"] / mib, m["go_memstats_heap_inuse_bytes"] / mib, m["go_goroutines"], m["process_open_fds"],
 		diskOf(filepath.Join(s.r.dir, s.w.name, "data")) / 1024, diskOf(s.r.nats[0].Dir) / scans, (used - 1<<20) / scans,
 	}, true
+}
+
+// profile keeps the worker's heap, after a collection, beside the samples: whoever asks why a
+// figure grew compares two of them (go tool pprof -base).
+func (s *sampler) profile(name string) {
+	_, debug := s.w.addrs()
+	resp, err := quick.Get("http://" + debug + "/debug/pprof/heap?gc=1")
+	if err != nil {
+		return // the samples are what is judged
+	}
+	defer resp.Body.Close()
+	if b, err := io.ReadAll(resp.Body); err == nil {
+		write(s.r.t, filepath.Join(filepath.Dir(s.r.dir), name), string(b))
+	}
 }
 
 // scans is how many outcomes there are by now: what the stores' sizes are held against.

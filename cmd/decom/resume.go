@@ -71,7 +71,7 @@ func (a *app) resume(ctx context.Context, account string, flags personFlags, f r
 	if _, err := d.accounts(account); err != nil {
 		return err
 	}
-	r := worker.Resumer{Account: account, Records: d.conn.Ledger(account), State: d.store, ResetScans: d.conn.ResetScans, Notice: f.notice}
+	r := worker.Resumer{Account: account, Records: d.conn.Ledger(account), State: d.store, ResetScans: d.conn.ResetScans, ResetOutbox: d.conn.ResetOutbox, Notice: f.notice}
 	if f.afterLoss && d.store.Embedded() {
 		// What the process holds in memory would outlive the loss.
 		unlock, err := lockDir(d.cfg)

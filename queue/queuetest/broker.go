@@ -21,6 +21,9 @@ type Broker struct {
 	// Lenient has broken rules answered with the error that package queue returns, and
 	// not fail the test as well. Set it before use.
 	Lenient bool
+	// OutboxKeepsPlace has outboxes remember what a ledger that loses its tail has lost, as
+	// nats-server's consumers do where the stream has three replicas. Set it before use.
+	OutboxKeepsPlace bool
 	// OnAck is called for each scan acked, before the ack has effect, not under a lock:
 	// the place to check that its record is on the ledger. May be nil. Set it before use.
 	OnAck func(account string, m scan.Meta)
@@ -147,7 +150,9 @@ func (b *Broker) LoseTail(n int) {
 	b.records = b.records[:len(b.records)-n]
 	b.base[queue.StreamLedger] -= uint64(n)
 	for _, a := range b.accounts {
-		a.outNext = min(a.outNext, b.base[queue.StreamLedger]+1)
+		if !b.OutboxKeepsPlace {
+			a.outNext = min(a.outNext, b.base[queue.StreamLedger]+1)
+		}
 		if a.outSeq > b.base[queue.StreamLedger] {
 			a.outSeq = 0
 		}

@@ -279,6 +279,33 @@ func (c *Conn) ResetScans(_ context.Context, name string, t time.Time) error {
 	return nil
 }
 
+// ResetOutbox is queue.Conn's.
+func (c *Conn) ResetOutbox(_ context.Context, name string, t time.Time) error {
+	if err := c.gone("reset"); err != nil {
+		return err
+	}
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	a := c.b.accounts[name]
+	if a == nil {
+		return &queue.Error{Op: "reset", On: name, Err: queue.ErrNotSetUp}
+	}
+	to := c.b.base[queue.StreamLedger] + 1
+	for _, m := range c.b.records {
+		if !m.at.Before(t) {
+			to = min(to, m.seq)
+			break
+		}
+	}
+	acked := a.outNext - 1
+	if a.outSeq != 0 {
+		acked = a.outSeq - 1
+	}
+	a.outNext, a.outSeq = min(to, acked+1), 0
+	c.b.change()
+	return nil
+}
+
 // siteOf returns the site of SITE.DEVICE.
 func siteOf(subject string) string { return subject[:strings.IndexByte(subject, '.')] }
 

@@ -20,6 +20,7 @@ type Line struct {
 		Unrouted(ctx context.Context, accounts []queue.Account) (map[string]uint64, error)
 		Trim(ctx context.Context, accounts []queue.Account, age time.Duration) error
 		ResetScans(ctx context.Context, account string, t time.Time) error
+		ResetOutbox(ctx context.Context, account string, t time.Time) error
 		Close()
 	}
 	Scans func(account string) interface {

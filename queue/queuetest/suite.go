@@ -47,6 +47,7 @@ func Suite(t *testing.T, open Open) {
 		{"a ledger is read in order, from anywhere, short or long", ledgerRead},
 		{"the outbox gives one record at a time to one process", outboxOne},
 		{"the outbox gives an un-acked record again", outboxAgain},
+		{"the outbox set back gives records again from a time on, and is never set forward", outboxReset},
 		{"an outcome is stored once per event", outcomeOnce},
 		{"outcomes are read back from a time on, by site", outcomesSince},
 		{"outcomes are followed", outcomesFollow},

@@ -214,6 +214,30 @@ func outboxAgain(t *testing.T, one, two Line) {
 	}
 }
 
+func outboxReset(t *testing.T, l, _ Line) {
+	head := write(t, l, "a", ledger.Head{}, "1")
+	must(t, next(t, l, "a").Ack(t.Context()))
+	time.Sleep(30 * time.Millisecond)
+	from := time.Now()
+	time.Sleep(30 * time.Millisecond)
+	write(t, l, "a", head, "2", "3")
+	must(t, next(t, l, "a").Ack(t.Context()))
+	must(t, l.Conn.ResetOutbox(t.Context(), "a", from))
+	for _, want := range []string{"2", "3"} {
+		r := next(t, l, "a")
+		if string(r.Entry().Payload) != want {
+			t.Fatalf("got %+v, want %s", r.Entry(), want)
+		}
+		must(t, r.Ack(t.Context()))
+	}
+	must(t, l.Conn.ResetOutbox(t.Context(), "a", from))
+	must(t, next(t, l, "a").Ack(t.Context()))
+	must(t, l.Conn.ResetOutbox(t.Context(), "a", time.Now().Add(time.Hour))) // never forward
+	if r := next(t, l, "a"); string(r.Entry().Payload) != "3" {
+		t.Fatalf("got %+v", r.Entry())
+	}
+}
+
 func outcomeOnce(t *testing.T, l, _ Line) {
 	dup, err := l.Conn.PublishOutcome(t.Context(), "north", "d1", "e1", "a/1/0", []byte("{}"))
 	must(t, err)
