@@ -62,14 +62,16 @@ type loop struct {
 	sending  map[string]bool   // attempts with a sender of ours
 	doubts   map[string]*doubt // what the resolver remembers of open attempts
 	dueReads map[scan.PackID]dueRead
-	nextDue  time.Time   // when due packs are looked for
-	nextLook time.Time   // when an idle loop looks whether others wrote
-	hungry   bool        // a due pack or a verify found no slot or token: the next ask leaves it one
-	spared   time.Time   // when an ask last did
-	recalled uint64      // sequence up to which alerts were counted
-	alerts   []time.Time // of the last hour, that may be our own fault
-	haltedAt string      // value of the halt key that we follow
-	haltWhy  string      // a halt of ours that has no such value yet
+	nextDue  time.Time     // when due packs are looked for
+	nextFar  time.Time     // when those are looked for whose time a clock ahead of ours wrote, and
+	far      []scan.PackID // what was found the last time
+	nextLook time.Time     // when an idle loop looks whether others wrote
+	hungry   bool          // a due pack or a verify found no slot or token: the next ask leaves it one
+	spared   time.Time     // when an ask last did
+	recalled uint64        // sequence up to which alerts were counted
+	alerts   []time.Time   // of the last hour, that may be our own fault
+	haltedAt string        // value of the halt key that we follow
+	haltWhy  string        // a halt of ours that has no such value yet
 
 	resumedAt uint64 // sequence of the last resume that was read
 

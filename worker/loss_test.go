@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"decom/queue"
 	"decom/worker/ledger"
 	"decom/worker/scan"
 )
@@ -104,6 +105,49 @@ func TestALinkThatBreaksUnderAWriterHaltsTheAccount(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAPackThatAClockAheadPutBackIsNotDelayed: a worker whose clock was set ahead by a day put its pack back to rest; the clock is right
+// again (bench/chaos, seed 1026).
+func TestAPackThatAClockAheadPutBackIsNotDelayed(t *testing.T) {
+	for _, mode := range []Mode{ModeSingle, ModeBulk} {
+		t.Run(string(mode), func(t *testing.T) {
+			line(t, func(w *world) {
+				w.cfg.Mode, w.cfg.UseBulk = mode, true
+				p := w.packOf("S1")
+				w.appendRaw(&ledger.Record{Open: []ledger.Open{{C: "AHEAD", Svc: ledger.Single, Op: scan.Supply, SHA: ledger.Hash(nil), Product: product(p),
+					Packs: []ledger.OpenPack{{Serial: p.Serial(), Origin: ledger.Origin{Ev: "e1", Src: site + "/d1", Key: time.Now().UnixMilli(), Timed: true, Op: scan.Supply}}}}}})
+				w.appendRaw(&ledger.Record{Fact: []ledger.Fact{{C: "AHEAD", Of: 1, Kind: ledger.Off, NotBefore: time.Now().Add(36 * time.Hour).UnixMilli(),
+					Packs: []ledger.FactPack{{K: p.ID()}}}}})
+				w.start("w0", 0)
+				w.during(2 * time.Minute)
+				if s := w.fold().states[p.ID()]; s.Phase != ledger.Inactive {
+					t.Errorf("the pack is %s after two minutes", s.Phase)
+				}
+			})
+		})
+	}
+}
+
+// TestAPublisherWhoseClockIsAheadTellsNothingTwice: what the stream took for a repetition is looked for where it was stored (bench/chaos,
+// seed 1026).
+func TestAPublisherWhoseClockIsAheadTellsNothingTwice(t *testing.T) {
+	line(t, func(w *world) {
+		ctx := context.Background()
+		stored := time.Now()
+		o := queue.Outcome{Site: site, Device: "d1", EventID: "e1", Ledger: acc + "/1/0", Body: []byte(`{"site":"` + site + `","device":"d1","event_id":"e1"}`)}
+		if _, err := w.dev.PublishOutcomes(ctx, []queue.Outcome{o}); err != nil {
+			t.Fatal(err)
+		}
+		w.during(3 * time.Hour) // by the publisher's clock
+		p := &Publisher{Account: acc, Sites: []string{site}, Outcomes: w.dev}
+		if err := p.rescue(ctx, []queue.Outcome{o}, stored); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(w.broker.Stored()); n != 1 {
+			t.Errorf("OUT: %d outcomes of one event", n)
+		}
+	})
 }
 
 // TestNoOffOfAFirstSenderCountsBehindAResume under `doubt: sameid`: a resend changes no pack, so that nothing shows one that

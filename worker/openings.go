@@ -3,6 +3,8 @@ package worker
 import (
 	"context"
 	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"decom/nmvs"
@@ -85,6 +87,9 @@ func (l *loop) takeDue(work context.Context) ([]duePack, error) {
 	var ks []scan.PackID
 	err := l.patiently(work, "Redis", func(ctx context.Context) (err error) {
 		ks, err = l.deps.State.Due(ctx, l.cfg.Account, now.UnixMilli(), max(most, 1))
+		if err == nil && len(ks) == 0 && !now.Before(l.nextFar) {
+			ks, err = l.farDue(ctx, now, max(most, 1))
+		}
 		return err
 	})
 	if err != nil || len(ks) == 0 {
@@ -119,6 +124,22 @@ func (l *loop) takeDue(work context.Context) ([]duePack, error) {
 	}
 	return due, nil
 }
+
+// farDue finds packs whose time, written by a worker whose clock was ahead, is still to come: none
+// rests longer than [restAfterRefusal], so one that still waits for its time at two looks,
+// farPoll apart by the monotonic clock, has rested enough. Clocks delay nothing for hours.
+func (l *loop) farDue(ctx context.Context, now time.Time, most int) ([]scan.PackID, error) {
+	ks, err := l.deps.State.Due(ctx, l.cfg.Account, math.MaxInt64, most)
+	if err != nil {
+		return nil, err
+	}
+	before := l.far
+	l.far, l.nextFar = ks, now.Add(farPoll)
+	return slices.DeleteFunc(slices.Clone(ks), func(k scan.PackID) bool { return !slices.Contains(before, k) }), nil
+}
+
+// farPoll is several rests.
+const farPoll = 5 * restAfterRefusal
 
 // duePoll is how often due packs are looked for; an attempt that is put back is
 // looked at no later than this after its rest.

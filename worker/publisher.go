@@ -127,7 +127,7 @@ func (p *Publisher) send(ctx context.Context, e queue.Entry, outs []said) error 
 		}
 	}
 	if len(swallowed) > 0 {
-		return p.rescue(ctx, swallowed)
+		return p.rescue(ctx, swallowed, e.Time)
 	}
 	return nil
 }
@@ -139,10 +139,11 @@ const outcomeWindow = time.Hour + time.Minute
 // rescue looks at outcomes that the stream took for repetitions. Most are our own,
 // published before an ack was lost, or of a scan that came again and was rejected again.
 // One whose scan has no outcome at all shares its event id with another device's: it must
-// not be swallowed, and gets an id of its own.
-func (p *Publisher) rescue(ctx context.Context, msgs []queue.Outcome) error {
+// not be swallowed, and gets an id of its own. The stream's time of the record counts, and
+// not our clock: one that is ahead by the window would find nothing there.
+func (p *Publisher) rescue(ctx context.Context, msgs []queue.Outcome, stored time.Time) error {
 	there := map[[3]string]bool{}
-	err := p.Outcomes.OutcomesSince(ctx, time.Now().Add(-outcomeWindow), p.Sites, func(_ string, body []byte) error {
+	err := p.Outcomes.OutcomesSince(ctx, stored.Add(-outcomeWindow), p.Sites, func(_ string, body []byte) error {
 		var o scan.Outcome
 		if err := json.Unmarshal(body, &o); err != nil {
 			return nil // not ours

@@ -123,6 +123,9 @@ func oneRun(t *testing.T, p plan, keep string, all *tally) {
 	if p.Combined {
 		kind = "combined"
 	}
+	if len(r.bad) > 0 && len(r.did) > 0 {
+		fmt.Printf("seed %d, what the person did: %s\n", p.Seed, strings.Join(r.did, "\n  "))
+	}
 	fmt.Printf("seed %d %s %s: %s; settled %.1f s after the last fault; %d scans %v; parked %d, records %d, history %s; start %.1f s, run %.1f s\n",
 		p.Seed, word, kind, p, v.Recovery.Seconds(), scans, v.Outcomes, v.Parked, v.Appends, v.History, ready.Seconds(), time.Since(began).Seconds())
 	all.mu.Lock()
@@ -153,8 +156,17 @@ func (r *rig) play() (verdict, int) {
 	l := &load{r: r, rng: rand.New(rand.NewPCG(r.plan.Seed, 1))}
 	ctx, cancel := context.WithTimeout(r.t.Context(), r.plan.Pour+3*time.Minute)
 	defer cancel()
+	if err := l.strangers(); err != nil {
+		r.t.Fatal(err)
+	}
 	poured := make(chan error, 1)
 	go func() { poured <- l.pour(ctx) }()
+	if r.plan.losesLedger() {
+		desk, home := context.WithCancel(r.t.Context())
+		gone := make(chan struct{})
+		go func() { defer close(gone); r.person(desk, l) }()
+		defer func() { home(); <-gone }()
+	}
 	r.timeline()
 	if err := <-poured; err != nil {
 		r.fault("the robots could not publish: %v", err)
@@ -167,6 +179,11 @@ func (r *rig) play() (verdict, int) {
 	}
 	if err := r.redeliverSoon(30 * time.Second); err != nil {
 		r.fault("set the consumers up again: %v", err)
+	}
+	if r.plan.losesLedger() {
+		if err := r.reconciled(patience); err != nil {
+			r.fault("LIVE: after the loss: %v", err)
+		}
 	}
 	sent := l.all()
 	got, last, err := r.settle(len(sent), patience)

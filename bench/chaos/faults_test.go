@@ -21,6 +21,7 @@ type faultKind struct {
 	redis       string        // needs this kind of Redis
 	single      string        // "nats" or "redis": needs one server alone
 	aof         bool          // needs Redis to keep a file
+	loses       string        // "ledger" or "redis": what forgets; both in one run is beyond the promise (A2), and so is one ledger twice
 	begin       func(r *rig, s step) (end func() error, err error)
 }
 
@@ -41,6 +42,11 @@ func (k faultKind) fits(p plan) bool {
 	case k.cluster && !p.Cluster, k.redis != "" && k.redis != p.Redis, k.aof && !p.AOF,
 		k.single == "nats" && p.Cluster, k.single == "redis" && p.Redis != "":
 		return false
+	}
+	for _, s := range p.Steps {
+		if other := faultByName(s.Fault).loses; other != "" && k.loses != "" && (other != k.loses || k.loses == "ledger") {
+			return false
+		}
 	}
 	return true
 }
@@ -71,20 +77,29 @@ func faultKinds() []faultKind {
 		{name: "nats-disk-full", least: sec, most: 3 * sec, target: "nats", single: "nats", begin: fillNATS},
 		{name: "nats-leader-kill", least: 300 * ms, most: 4 * sec, target: "nats", cluster: true, begin: killLeader},
 		{name: "nats-node-kill", least: 300 * ms, most: 4 * sec, target: "nats", cluster: true, begin: killNATS},
-		{name: "redis-kill", least: 100 * ms, most: 3 * sec, target: "redis", single: "redis", aof: true, begin: killRedis},
-		{name: "redis-kill-lose-file", least: 100 * ms, most: 3 * sec, target: "redis", single: "redis", begin: killRedisLoseFile},
-		{name: "redis-rollback", least: 100 * ms, most: 2 * sec, target: "redis", single: "redis", aof: true, begin: rollBackRedis},
-		{name: "redis-flush", most: 0, target: "redis", single: "redis", begin: flushRedis},
+		{name: "redis-kill", least: 100 * ms, most: 3 * sec, target: "redis", single: "redis", aof: true, begin: killRedis}, // its file has all that it answered
+		{name: "redis-kill-lose-file", least: 100 * ms, most: 3 * sec, target: "redis", single: "redis", loses: "redis", begin: killRedisLoseFile},
+		{name: "redis-rollback", least: 100 * ms, most: 2 * sec, target: "redis", single: "redis", aof: true, loses: "redis", begin: rollBackRedis},
+		{name: "redis-flush", most: 0, target: "redis", single: "redis", loses: "redis", begin: flushRedis},
 		{name: "redis-freeze", least: 500 * ms, most: 5 * sec, target: "redis", single: "redis", begin: freezeRedis},
-		{name: "redis-disk-full", least: sec, most: 3 * sec, target: "redis", single: "redis", aof: true, begin: fillRedis},
-		{name: "sentinel-failover", least: 2 * sec, most: 3 * sec, target: "redis", redis: "sentinel", begin: failover},
-		{name: "sentinel-master-kill", least: 4 * sec, most: 5 * sec, target: "redis", redis: "sentinel", begin: killMaster},
+		{name: "redis-disk-full", least: sec, most: 3 * sec, target: "redis", single: "redis", aof: true, loses: "redis", begin: fillRedis},
+		{name: "sentinel-failover", least: 2 * sec, most: 3 * sec, target: "redis", redis: "sentinel", loses: "redis", begin: failover},
+		{name: "sentinel-master-kill", least: 4 * sec, most: 5 * sec, target: "redis", redis: "sentinel", loses: "redis", begin: killMaster},
 		{name: "nmvs-not-executed", least: sec, most: 3 * sec, target: "nmvs", begin: nmvsFaults(sim.Before)},
 		{name: "nmvs-executed-lost", least: sec, most: 3 * sec, target: "nmvs", begin: nmvsFaults(sim.After)},
 		{name: "nmvs-late", least: sec, most: 3 * sec, target: "nmvs", begin: nmvsFaults(sim.Late)},
 		{name: "nmvs-maintenance", least: 500 * ms, most: 3 * sec, target: "nmvs", begin: maintain},
 		{name: "nmvs-too-fast", least: 500 * ms, most: 2 * sec, target: "nmvs", begin: tooFast},
 	}
+	list = append(list,
+		faultKind{name: "clock-step", least: 500 * ms, most: 5 * sec, target: "worker", begin: stepClock},
+		faultKind{name: "worker-disk-full", least: sec, most: 3 * sec, target: "worker", begin: fillWorker},
+		faultKind{name: "embedded-disk-full", least: sec, most: 3 * sec, target: "worker", redis: "embedded", begin: fillWorker},
+		faultKind{name: "nats-restore", least: 2 * sec, most: 4 * sec, target: "nats", single: "nats", aof: true, loses: "ledger", begin: loseTail(false)},
+		faultKind{name: "nats-restore-3", least: 2 * sec, most: 4 * sec, target: "nats", cluster: true, aof: true, loses: "ledger", begin: loseTail(false)},
+		faultKind{name: "ledger-tail", least: 2 * sec, most: 4 * sec, target: "nats", single: "nats", aof: true, loses: "ledger", begin: loseTail(true)},
+		faultKind{name: "ledger-tail-3", least: 2 * sec, most: 4 * sec, target: "nats", cluster: true, aof: true, loses: "ledger", begin: loseTail(true)},
+	)
 	// The lines between one worker and a server, as toxiproxy can harm them.
 	for _, to := range []string{"nats", "redis", "nmvs"} {
 		single := ""
@@ -124,6 +139,22 @@ func pauseWorker(r *rig, s step) (func() error, error) {
 }
 
 // restartWorker is what an upgrade does: SIGTERM, drain, start.
+// fillWorker fills the disk under the worker's own folder, and has it start on it.
+func fillWorker(r *rig, s step) (func() error, error) {
+	w := r.worker(s)
+	free, err := fillDisk(w.data())
+	if err != nil {
+		return nil, err
+	}
+	if r.plan.Redis != "embedded" || s.Rand%2 == 0 {
+		if err := w.end(syscall.SIGKILL, 5*sec); err != nil {
+			return nil, err
+		}
+		w.start()
+	}
+	return func() error { free(); return nil }, nil
+}
+
 func restartWorker(r *rig, s step) (func() error, error) {
 	w := r.worker(s)
 	done := make(chan error, 1)

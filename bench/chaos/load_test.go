@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ type sent struct {
 	op      scan.Op
 	at      time.Time
 	device  string
+	strange bool // the pack is not in order: see strangers
 }
 
 // load is the made-up robots of a run: packs once; some of them by the same message again,
@@ -31,6 +33,9 @@ type load struct {
 
 	mu   sync.Mutex // guards the rest
 	sent []sent
+	made []queue.Scan // the same
+
+	strange map[sim.Key]bool // set before the first scan
 }
 
 const gtin = "03400930000007"
@@ -46,7 +51,7 @@ func (l *load) pour(ctx context.Context) error {
 		var scans []queue.Scan
 		for i := range p.Accounts {
 			for n := b * p.Packs / batches; n < (b+1)*p.Packs/batches; n++ {
-				pack, err := scan.NewPack(scan.GTIN, gtin, fmt.Sprintf("S%dA%dN%05d", p.Seed%1e6, i, n), fmt.Sprintf("LOT%d", n%3), "341100")
+				pack, err := packOf(p, i, n)
 				if err != nil {
 					return err
 				}
@@ -93,8 +98,10 @@ func (l *load) event(account int, device string, op scan.Op, pack scan.Pack) que
 	if err != nil {
 		l.r.fault("make a scan: %v", err)
 	}
-	l.sent = append(l.sent, sent{id: id, account: a.Name, pack: pack, op: op, at: at, device: device})
-	return queue.Scan{Site: a.Sites[0], Device: device, ID: id, Body: body}
+	l.sent = append(l.sent, sent{id: id, account: a.Name, pack: pack, op: op, at: at, device: device, strange: l.strange[keyOf(pack)]})
+	s := queue.Scan{Site: a.Sites[0], Device: device, ID: id, Body: body}
+	l.made = append(l.made, s)
+	return s
 }
 
 // publish repeats until every scan is acknowledged, as a robot does.
@@ -111,6 +118,13 @@ func (l *load) publish(ctx context.Context, scans []queue.Scan) error {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
+}
+
+// published are the scans made so far, as they were published.
+func (l *load) published() []queue.Scan {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.made)
 }
 
 func (l *load) all() []sent {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"decom/worker/ledger"
+	"decom/worker/packstate"
 	"decom/worker/scan"
 
 	"github.com/nats-io/nats.go"
@@ -66,6 +67,120 @@ func (r *rig) restoreNATS(from string, ledgerOnly bool) error {
 			}
 			if err := os.CopyFS(to, os.DirFS(filepath.Join(from, fmt.Sprint(i), p))); err != nil {
 				return err
+			}
+		}
+		return nil
+	})
+}
+
+// loseTail is the fault: a copy is taken when it begins and given back when it ends. What
+// stood in for the robots publishes again what the restored stream may not have
+// (deploy/runbook.md).
+func loseTail(ledgerOnly bool) func(*rig, step) (func() error, error) {
+	return func(r *rig, s step) (func() error, error) {
+		old := filepath.Join(r.dir, fmt.Sprint("nats-old-", s.At))
+		return func() error {
+			// Somebody has seen every acknowledged record: else nobody could know of the loss. Redis
+			// is not away now, or this would be the loss of both stores.
+			if err := r.restoreNATS(old, ledgerOnly); err != nil {
+				return err
+			}
+			if !ledgerOnly {
+				r.mu.Lock()
+				r.again = true
+				r.mu.Unlock()
+			}
+			return nil
+		}, r.copyNATS(old)
+	}
+}
+
+// person resumes halted accounts after a loss until ctx ends, as the runbook says, and keeps what the
+// command said.
+func (r *rig) person(ctx context.Context, l *load) {
+	config := r.desk()
+	times := map[string]int{}
+	for ctx.Err() == nil {
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return
+		}
+		r.mu.Lock()
+		again := r.again
+		r.again = false
+		r.mu.Unlock()
+		if again { // the robots' outboxes, unchanged: same id, same at
+			if err := l.publish(ctx, l.published()); err != nil {
+				r.fault("the robots could not publish again: %v", err)
+			}
+		}
+		for account, why := range r.haltedAccounts() {
+			if times[account]++; times[account] > 5 {
+				r.fault("STOP: %s halts again and again: %s", account, why)
+				return
+			}
+			out, err := r.decom("resume", account, "--after-loss", "--who", "rig", "--why", "NATS came back from a copy", "--config", config, "--lang", "en")
+			r.tell("resume %s (%s): %v\n%s", account, why, err, out)
+		}
+	}
+}
+
+// tell keeps what a person did and saw.
+func (r *rig) tell(format string, a ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.did = append(r.did, clock(time.Now())+" "+fmt.Sprintf(format, a...))
+}
+
+// haltedAccounts are those that a process says are halted, and why.
+func (r *rig) haltedAccounts() map[string]string {
+	halted := map[string]string{}
+	for _, w := range r.procs {
+		s, err := w.status()
+		if err != nil {
+			continue
+		}
+		for _, a := range s.Accounts {
+			if a.Halted {
+				halted[a.Account] = a.Why
+			}
+		}
+	}
+	return halted
+}
+
+// reconciled waits until Redis knows nothing that the ledger does not hold, nothing is to be
+// published again and no account is halted.
+func (r *rig) reconciled(patience time.Duration) error {
+	store, err := packstate.Open(r.t.Context(), r.redis.config())
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	return eventually(patience, func() error {
+		ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
+		defer cancel()
+		r.mu.Lock()
+		again := r.again
+		r.mu.Unlock()
+		if again {
+			return errors.New("the scans are not published again")
+		}
+		for _, a := range r.plan.accounts() {
+			why, halted, err := store.Halted(ctx, a.Name)
+			if err != nil || halted {
+				return fmt.Errorf("%s is halted: %s, %w", a.Name, why, err)
+			}
+			h, ok, err := store.Head(ctx, a.Name)
+			if err != nil {
+				return err
+			}
+			if !ok || h.Seq == 0 {
+				continue
+			}
+			if e, err := r.conn.Ledger(a.Name).Get(ctx, h.Seq); err != nil || e.Hash != h.Hash {
+				return fmt.Errorf("%s: Redis knows record %v, the ledger does not: %w", a.Name, h, err)
 			}
 		}
 		return nil

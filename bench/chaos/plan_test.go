@@ -16,11 +16,13 @@ type plan struct {
 	Seed       uint64
 	Combined   bool
 	Cluster    bool   // three nats-servers, three replicas
-	Redis      string // "", sentinel or cluster
+	Redis      string // "", sentinel, cluster or embedded
 	AOF        bool   // Redis keeps a file
 	SyncAlways bool   // nats-server fsyncs each write
 	Mode       string
 	Settle     string
+	Doubt      string // hold, or sameid: NMVS refuses a ClientTrxId that it has seen
+	Strange    int    // packs of each account that are not in order: somebody else's already, or falsified
 	Workers    int
 	Accounts   int
 	Packs      int           // of each account
@@ -53,6 +55,12 @@ func (p plan) uses(fault string) bool {
 	return slices.ContainsFunc(p.Steps, func(s step) bool { return s.Fault == fault })
 }
 
+// losesLedger says whether records that were acknowledged get lost in the run: then accounts
+// halt, and a person resumes them.
+func (p plan) losesLedger() bool {
+	return slices.ContainsFunc(p.Steps, func(s step) bool { return faultByName(s.Fault).loses == "ledger" })
+}
+
 // String is the plan in one line.
 func (p plan) String() string {
 	where := "1 NATS"
@@ -67,7 +75,11 @@ func (p plan) String() string {
 	for _, s := range p.Steps {
 		steps = append(steps, fmt.Sprintf("%s/%d@%s+%s", s.Fault, s.Who, s.At.Round(100*time.Millisecond), s.For.Round(100*time.Millisecond)))
 	}
-	return fmt.Sprintf("%s, %s, %s/%s, %d workers, %d x %d packs: %s", where, redis, p.Mode, p.Settle, p.Workers, p.Accounts, p.Packs, strings.Join(steps, " "))
+	strange := ""
+	if p.Strange > 0 {
+		strange = fmt.Sprintf(" (%d strange)", p.Strange)
+	}
+	return fmt.Sprintf("%s, %s, %s/%s/%s, %d workers, %d x %d packs%s: %s", where, redis, p.Mode, cmp.Or(p.Doubt, "hold"), p.Settle, p.Workers, p.Accounts, p.Packs, strange, strings.Join(steps, " "))
 }
 
 // draw makes the plan of a seed. Seeds that 3 divides combine three to six faults; the others
@@ -80,14 +92,24 @@ func draw(seed uint64) plan {
 		Workers: 2 + rng.IntN(2), Accounts: 1 + rng.IntN(2), Packs: 40 + rng.IntN(80),
 		Latency: time.Duration(rng.IntN(120)) * time.Millisecond, Pour: 6 * time.Second,
 	}
+	switch rng.IntN(6) {
+	case 0:
+		p.Doubt = "sameid"
+	case 1, 2:
+		p.Strange = 1 + rng.IntN(4)
+	}
 	if !p.Combined {
 		kinds := faultKinds()
 		k := kinds[int(seed*2/3)%len(kinds)]
 		p.Cluster, p.Redis = k.cluster, k.redis
+		p.embed()
 		if k.aof {
 			p.AOF = true
 		}
 		n := 1 + rng.IntN(2)
+		if k.loses == "ledger" {
+			n = 1
+		}
 		for i := range n {
 			p.add(rng, k, time.Duration(500+i*3500+rng.IntN(1500))*time.Millisecond)
 		}
@@ -96,8 +118,12 @@ func draw(seed uint64) plan {
 	if rng.IntN(4) == 0 {
 		p.Cluster = true
 	}
-	if rng.IntN(4) == 0 {
+	switch rng.IntN(10) {
+	case 0, 1, 2:
 		p.Redis = "sentinel"
+	case 3:
+		p.Redis = "embedded"
+		p.embed()
 	}
 	for range 3 + rng.IntN(4) {
 		kinds := slices.DeleteFunc(faultKinds(), func(k faultKind) bool { return !k.fits(p) })
@@ -105,6 +131,13 @@ func draw(seed uint64) plan {
 	}
 	slices.SortStableFunc(p.Steps, func(a, b step) int { return cmp.Compare(a.At, b.At) })
 	return p
+}
+
+// embed makes a plan with the pack state embedded fit: one process, and no Redis with a file.
+func (p *plan) embed() {
+	if p.Redis == "embedded" {
+		p.Workers, p.AOF = 1, false
+	}
 }
 
 // add puts a fault into the plan, unless another one has the same server in hand then.

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -51,8 +52,10 @@ type rig struct {
 	conn  *queue.Conn // past all proxies: the judge's own
 	procs []*worker
 
-	mu  sync.Mutex // guards the rest
-	bad []string   // what must not happen and did, in the order in which it was seen
+	mu    sync.Mutex // guards the rest
+	bad   []string   // what must not happen and did, in the order in which it was seen
+	did   []string   // what the rig's person did
+	again bool       // NATS was restored: scans have to be published again
 }
 
 // fault notes something that must not happen. Any goroutine may call it.
@@ -304,6 +307,9 @@ func (r *rig) newWorker(i int) *worker {
 	name := fmt.Sprintf("worker%d", i)
 	dir := r.sub(name)
 	w := &worker{r: r, name: name, config: filepath.Join(dir, "decom.yaml"), logs: filepath.Join(dir, "log")}
+	if r.plan.uses("worker-disk-full") || r.plan.uses("embedded-disk-full") {
+		mountSmall(r.t, r.sub(filepath.Join(name, "data")), "1m")
+	}
 	if r.plan.uses("clock-step") {
 		w.clock = filepath.Join(dir, "clock")
 		if err := setStep(w.clock, 0); err != nil {
@@ -347,10 +353,10 @@ func (r *rig) yaml(dir, natsURL, redis, nmvsAddr string) string {
 	for _, svc := range nmvs.Services() {
 		fmt.Fprintf(&b, "    %s: https://%s%s\n", svc, nmvsAddr, sim.Path(svc, 5))
 	}
-	fmt.Fprintf(&b, "  ca: %q\nprotocol: {settle: %s, t_send: %s, t_reuse: 300ms, t_http_single: %s, t_http_bulk: %s, t_grace: %s, t_hold_single: %s, t_hold_bulk: %s, t_result: %s, t_poll: 50ms}\naccounts:\n",
-		filepath.Join(r.sim.dir, "ca.pem"), r.plan.Settle, tSend, tHTTP, tHTTP, tGrace, tHold, tHold, tResult)
+	fmt.Fprintf(&b, "  ca: %q\nprotocol: {doubt: %s, settle: %s, t_send: %s, t_reuse: 300ms, t_http_single: %s, t_http_bulk: %s, t_grace: %s, t_hold_single: %s, t_hold_bulk: %s, t_result: %s, t_poll: 50ms}\naccounts:\n",
+		filepath.Join(r.sim.dir, "ca.pem"), cmp.Or(r.plan.Doubt, "hold"), r.plan.Settle, tSend, tHTTP, tHTTP, tGrace, tHold, tHold, tResult)
 	if r.plan.Direct { // a measurement, with production's waits
-		cut := strings.Index(b.String(), "protocol: {settle")
+		cut := strings.Index(b.String(), "protocol: {doubt")
 		text := b.String()[:cut]
 		b.Reset()
 		b.WriteString(text + "accounts:\n")
@@ -391,7 +397,7 @@ func (w *worker) start() {
 		cmd.Env = append(cmd.Env, stepEnv+"="+w.clock)
 	}
 	if w.r.plan.Long && !w.r.plan.Direct { // decom lets five times what it holds pile up, up to 128 MiB; a soak wants to see what it holds
-		cmd.Env = append(cmd.Env, "GOGC=25")
+		cmd.Env = append(cmd.Env, "GOGC=25", "GODEBUG="+os.Getenv("GODEBUG")) // memprofilerate=4096 for finer profiles
 	}
 	cmd.Stdout, cmd.Stderr = log, log
 	w.mu.Lock()
@@ -450,6 +456,9 @@ func (w *worker) end(s syscall.Signal, patience time.Duration) error {
 }
 
 func (w *worker) stop() { _ = w.end(syscall.SIGKILL, 10*time.Second) }
+
+// data is the worker's own folder.
+func (w *worker) data() string { return filepath.Join(filepath.Dir(w.config), "data") }
 
 func (w *worker) signal(s syscall.Signal) {
 	w.mu.Lock()
@@ -559,17 +568,19 @@ func (w *worker) status() (s status, err error) {
 
 // redisSide is Redis as the run has it.
 type redisSide struct {
-	main      *packstatetest.Server // alone, or the first master
+	main      *packstatetest.Server // alone, or the first master; nil: embedded in the worker
 	replica   *packstatetest.Server
 	sentinels []string // addresses
 	nodes     []string // of a Redis Cluster
 }
 
 // proxied says whether workers reach Redis by an address that the rig chooses.
-func (s *redisSide) proxied() bool { return len(s.sentinels)+len(s.nodes) == 0 }
+func (s *redisSide) proxied() bool { return s.main != nil && len(s.sentinels)+len(s.nodes) == 0 }
 
 func (s *redisSide) yaml(addr string) string {
 	switch {
+	case s.main == nil:
+		return "{}" // embedded in the process
 	case len(s.sentinels) > 0:
 		return fmt.Sprintf("{addrs: [%s], master: %s}", quoted(s.sentinels), packstatetest.Master)
 	case len(s.nodes) > 0:
@@ -603,6 +614,8 @@ func (r *rig) startRedis() {
 		r.redis = startSentinels(r)
 	case "cluster":
 		r.redis = startRedisCluster(r)
+	case "embedded":
+		r.redis = &redisSide{}
 	default:
 		r.redis = &redisSide{main: packstatetest.StartRedis(r.t, opt)}
 	}
@@ -692,6 +705,7 @@ func eventually(patience time.Duration, f func() error) error {
 func mountSmall(t *testing.T, dir, size string) {
 	t.Helper()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
+		fmt.Printf("%s: NOT RUN: a full disk needs the right to mount a tmpfs (root): %v\n", t.Name(), err)
 		t.Skipf("a full disk needs the right to mount a tmpfs (root): %v", err)
 	}
 	t.Cleanup(func() {
