@@ -20,7 +20,7 @@ var (
 	runsFlag    = flag.Int("runs", 20, "runs of TestChaos")
 	seedFlag    = flag.Uint64("seed", 1, "seed of the first run; the next has the next")
 	sideFlag    = flag.Int("side", 3, "runs of TestChaos side by side: they wait far more than they compute")
-	faultFlag   = flag.String("fault", "", "only plans in which this fault is (a part of its name)")
+	faultFlag   = flag.String("fault", "", "only plans in which this fault is (a part of its name, or of what the plan prints), or combined")
 	binFlag     = flag.String("bin", "", "a decom binary to try; default: the one of this tree, built first")
 	stepBinFlag = flag.String("stepbin", "", "a decom binary whose clock can be stepped; default: built by the first run that needs it")
 	keepFlag    = flag.String("keep", "", "folder under which failing runs keep their files; default: a new temporary one")
@@ -46,7 +46,7 @@ func TestChaos(t *testing.T) {
 	}
 	seed := *seedFlag
 	for range *runsFlag {
-		for !strings.Contains(draw(seed).String(), *faultFlag) {
+		for !draw(seed).has(*faultFlag) {
 			seed++
 		}
 		seeds <- seed

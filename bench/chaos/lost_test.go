@@ -48,13 +48,9 @@ func (r *rig) copyNATS(to string) error {
 }
 
 // restoreNATS gives the servers their stores back, or only the ledger's messages.
-func (r *rig) restoreNATS(from string, ledgerOnly bool) error {
+func (r *rig) restoreNATS(from, group string, ledgerOnly bool) error {
 	parts := []string{"."}
 	if ledgerOnly {
-		group, err := r.ledgerGroup()
-		if err != nil {
-			return err
-		}
 		if parts = []string{"$G/streams/DECOM_LEDGER/msgs"}; group != "" { // and the log that would bring the others back
 			parts = append(parts, "$SYS/_js_/"+group)
 		}
@@ -79,10 +75,13 @@ func (r *rig) restoreNATS(from string, ledgerOnly bool) error {
 func loseTail(ledgerOnly bool) func(*rig, step) (func() error, error) {
 	return func(r *rig, s step) (func() error, error) {
 		old := filepath.Join(r.dir, fmt.Sprint("nats-old-", s.At))
+		group := ""
+		err := eventually(30*sec, func() (err error) { group, err = r.ledgerGroup(); return err })
+		if err != nil {
+			return nil, err
+		}
 		return func() error {
-			// Somebody has seen every acknowledged record: else nobody could know of the loss. Redis
-			// is not away now, or this would be the loss of both stores.
-			if err := r.restoreNATS(old, ledgerOnly); err != nil {
+			if err := r.restoreNATS(old, group, ledgerOnly); err != nil {
 				return err
 			}
 			if !ledgerOnly {
@@ -232,11 +231,13 @@ func TestAClusterThatLosesItsTailTellsEveryRecord(t *testing.T) {
 			if err := r.copyNATS(filepath.Join(dir, "old")); err != nil {
 				t.Fatal(err)
 			}
+			group := ""
+			r.await("the ledger's Raft group is known", 40*time.Second, func() (err error) { group, err = r.ledgerGroup(); return err })
 			for i := range 4 {
 				o.put(fmt.Sprint("lost", i))
 				o.want(fmt.Sprint("lost", i))
 			}
-			if err := r.restoreNATS(filepath.Join(dir, "old"), true); err != nil {
+			if err := r.restoreNATS(filepath.Join(dir, "old"), group, true); err != nil {
 				t.Fatal(err)
 			}
 			o.head = old

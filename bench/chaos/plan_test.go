@@ -55,6 +55,11 @@ func (p plan) uses(fault string) bool {
 	return slices.ContainsFunc(p.Steps, func(s step) bool { return s.Fault == fault })
 }
 
+// has says whether a person who asked for a fault by name means this plan.
+func (p plan) has(fault string) bool {
+	return fault == "combined" && p.Combined || strings.Contains(p.String(), fault)
+}
+
 // losesLedger says whether records that were acknowledged get lost in the run: then accounts
 // halt, and a person resumes them.
 func (p plan) losesLedger() bool {
