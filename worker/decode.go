@@ -42,6 +42,9 @@ func (r *Rejection) Error() string { return "rejected: " + string(r.Reason) }
 // from the fields a device spelled out. It never trims, pads or changes case.
 // now decides the century of the expiry and nothing else.
 func Read(e scan.Event, now time.Time) (Reading, *Rejection) {
+	if e.Conflict != "" {
+		return Reading{}, &Rejection{Reason: scan.Conflict, Detail: e.Conflict}
+	}
 	if e.Fields != nil {
 		return readFields(e.Fields)
 	}

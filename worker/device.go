@@ -80,7 +80,7 @@ func matchesToken(pattern, token string) bool {
 
 // Read is [Read] with what is known of the event's device.
 func (ds Devices) Read(e scan.Event, now time.Time) (Reading, *Rejection) {
-	if len(ds) == 0 || e.Fields != nil {
+	if len(ds) == 0 || e.Fields != nil || e.Conflict != "" {
 		return Read(e, now)
 	}
 	d := ds.Of(e.Site, e.Device)

@@ -38,6 +38,10 @@ func outcomesOf(account string, seq uint64, r *ledger.Record, opening func(uint6
 		n := &r.Note[i]
 		add(n.Origin, n.Pack, &n.Answer, n.Trx, 0, n.Offset)
 		outs[len(outs)-1].out.Detail = n.Detail
+		if n.Reason == scan.Conflict && n.Detail != "" { // whoever has the pack in hand must see what was read
+			m := &outs[len(outs)-1].out.Message
+			m.FR, m.EN = m.FR+" Lu : "+n.Detail+".", m.EN+" Read: "+n.Detail+"."
+		}
 	}
 	for i := range r.Fact {
 		f := &r.Fact[i]

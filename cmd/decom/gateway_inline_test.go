@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +17,7 @@ import (
 
 	"decom/queue"
 	"decom/queue/queuetest"
+	"decom/worker/packstate/packstatetest"
 	"decom/worker/scan"
 )
 
@@ -194,4 +197,71 @@ func TestInLineAKillLosesNothingAndTellsNothingTwice(t *testing.T) {
 	if r := inProcess(t, nil, "", "doctor", "--lang", "en", "--config", config); !strings.Contains(r.stdout, "ok   wwks2.robot 127.0.0.1:"+robot.lines()[0]+": answers (sud/rowa, mode exit)") {
 		t.Errorf("%s", r.stdout)
 	}
+}
+
+// TestDecomRunStandsInLine: what passes is decommissioned; a pack whose attributes
+// contradict its code is not, and its outcome says what was read.
+func TestDecomRunStandsInLine(t *testing.T) {
+	t.Parallel()
+	l := newLine(t, startOutside(t, packstatetest.RedisOptions{}), lineConfig{})
+	ps := l.packs(2)
+	pack := func(p scan.Pack, attributes string) string {
+		return fmt.Sprintf(`<WWKS Version="2.0" TimeStamp="%s"><OutputMessage Id="1" Source="777"><Details Status="Completed"/><Article><Pack Id="%s" ScanCode="]d201%s21%s\x1d17%s10%s" %s/></Article></OutputMessage></WWKS>`,
+			time.Now().UTC().Format(time.RFC3339), "P"+p.Batch(), p.Code(), xmlText(p.Serial()), p.Expiry(), xmlText(p.Batch()), attributes)
+	}
+	says := pack(ps[0], "") + pack(ps[1], `BatchNumber="OTHER-7" ExpiryDate="2031-01-31" ExpiryDateSource="Barcode"`)
+	steps, _ := json.Marshal([][]map[string]any{{{"until": "HelloRequest"}, {"send": says}}})
+	robot := startScript(t, "../../queue/doors/wwks2/testdata/robot.mjs", write(t, l.dir, "script.json", string(steps)))
+	eventually(t, 20*time.Second, "the robot's port", func() error {
+		if robot.lines()[0] == "" {
+			return errors.New("none")
+		}
+		return nil
+	})
+	text, _ := os.ReadFile(l.config())
+	write(t, l.dir, "decom.yaml", string(text)+"doors: {wwks2: [{listen: \"127.0.0.1:0\", upstream: \"127.0.0.1:"+robot.lines()[0]+"\", site: "+l.site()+", device: rowa-1, mode: exit}]}\n")
+	run := l.start()
+	m := regexp.MustCompile(`wwks2 127\.0\.0\.1:(\d+)`).FindStringSubmatch(run.log())
+	if m == nil {
+		t.Fatalf("no door:\n%s", run.log())
+	}
+	stock := startScript(t, "../../queue/doors/wwks2/testdata/stock.mjs", m[1], `<WWKS><HelloRequest Id="1" Source="100"/></WWKS>`, "1")
+	results := map[scan.Result]scan.Outcome{}
+	eventually(t, 30*time.Second, "two outcomes", func() error {
+		all, err := l.outcomes()
+		if err != nil {
+			return err
+		}
+		for _, list := range all {
+			for _, o := range list {
+				results[o.Result] = o
+			}
+		}
+		if len(all) != 2 {
+			return fmt.Errorf("%d", len(all))
+		}
+		return nil
+	})
+	if stock.heard() != says {
+		t.Errorf("the stock system heard %q", stock.heard())
+	}
+	if done := results[scan.Done]; done.Pack == nil || *done.Pack != ps[0] {
+		t.Errorf("done: %+v", done)
+	}
+	no := results[scan.Rejected]
+	for _, read := range []string{ps[1].Code(), ps[1].Serial(), ps[1].Batch(), ps[1].Expiry(), "BatchNumber OTHER-7", "ExpiryDate 2031-01-31", "ExpiryDateSource Barcode", "Pack Id P"} {
+		if no.Reason != scan.Conflict || !strings.Contains(no.Detail, read) || !strings.Contains(no.Message.FR, "Lu : "+no.Detail) || !strings.Contains(no.Message.EN, "Read: "+no.Detail) {
+			t.Errorf("no %q in %+v", read, no)
+		}
+	}
+	l.expectCalls("G120", 1)
+	if status, _, body := curl(t, "http://"+run.addr+"/metrics"); status != "200" || !strings.Contains(body, `decom_door_scans_total{door="wwks2",result="stored",site="`+l.site()+`"} 2`) {
+		t.Errorf("metrics: %s %s", status, body)
+	}
+}
+
+func xmlText(s string) string {
+	var b strings.Builder
+	_ = xml.EscapeText(&b, []byte(s)) // into memory
+	return b.String()
 }

@@ -5,12 +5,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
 
 // MaxEvent is the size limit of one scan event in bytes (contract.md section 4).
 const MaxEvent = 64 << 10
+
+// maxConflict bounds what of a conflict goes on the ledger, in bytes.
+const maxConflict = 600
 
 // Entry says how the pack's data came to be known.
 type Entry string
@@ -50,6 +54,9 @@ type Event struct {
 	Ref      string
 	Operator string
 	ATD      *bool // anti-tampering device checked by a person; nil = not said
+	// Conflict is what a sender knows of the pack that contradicts its code, as text for
+	// people: such a scan is rejected and never sent. Empty: nothing.
+	Conflict string
 	Meta
 }
 
@@ -166,6 +173,9 @@ func (e *Event) fill(j eventJSON) error {
 		return &Malformed{Field: "v", Why: fmt.Sprintf("version %d is not known, only 1", *j.V)}
 	}
 	e.Ref, e.Operator, e.ATD = j.Ref, j.Operator, j.ATD
+	if e.Conflict = j.Conflict; len(e.Conflict) > maxConflict {
+		e.Conflict = strings.ToValidUTF8(e.Conflict[:maxConflict], "") + "..."
+	}
 	op, err := ParseOp(j.Op)
 	if err != nil {
 		return err // e keeps the default: its rejection must be writable

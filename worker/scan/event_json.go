@@ -20,6 +20,7 @@ type eventJSON struct {
 	Ref         string          `json:"ref"`
 	Operator    string          `json:"operator"`
 	ATD         *bool           `json:"atd_checked"`
+	Conflict    string          `json:"conflict"`
 }
 
 // readEvent reads the usual event: the members of contract.md section 4 and no others, nothing null.

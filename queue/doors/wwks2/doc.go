@@ -24,8 +24,9 @@
 // writes as \x1D; what is no pack gets its public rejection from the line. Attributes
 // are compared, never sent: batch and serial must be those of the code, the expiry's month
 // too where the robot read it (its other sources, AutoCalculated and the like, prove
-// nothing). A pack whose attributes contradict its code is sent without the code, so that
-// it is rejected in public and never called for.
+// nothing). A pack whose attributes contradict its code is sent without the code and with
+// what was read (event field conflict), so that it is rejected in public, rejected/conflict,
+// with code and attributes in its message, and never called for.
 //
 // # Nothing lost, nothing twice
 //

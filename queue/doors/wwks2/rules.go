@@ -81,18 +81,18 @@ func (m Mode) refuses(msg *packMessage, p *pack) string {
 
 func (l *Listener) event(from, at, kind string, msg *packMessage, p *pack) taken {
 	t := taken{}
-	text := unescape(p.ScanCode)
-	ref := p.DeliveryNumber
+	text, conflict := unescape(p.ScanCode), ""
 	f, isPack := l.deps.Read(text)
 	if t.pack = isPack; isPack {
 		if t.differ = differs(f, p); t.differ != "" {
-			text, ref = "", "wwks2: "+t.differ+" contradicts ScanCode"
+			text, conflict = "", whatDiffers(f, p)
 		}
 	}
 	fields := map[string]json.RawMessage{"scan": doors.Text(text)}
 	d := doors.FromFields(fields)
 	d.Default("operator", "robot")
-	d.Default("ref", ref)
+	d.Default("ref", p.DeliveryNumber)
+	d.Default("conflict", conflict)
 	if when, err := time.Parse(time.RFC3339, at); err == nil {
 		d.Default("at", scan.Time(when))
 	}
@@ -132,4 +132,18 @@ func differs(f scan.Fields, p *pack) string {
 		return "ExpiryDate"
 	}
 	return ""
+}
+
+// whatDiffers is what a person needs to find the pack and to see which is wrong: what the
+// code says, and each attribute that the robot gave beside it.
+func whatDiffers(f scan.Fields, p *pack) string {
+	said := "ScanCode " + f.Code + " / " + f.Serial + " / " + f.Batch + " / " + f.Expiry + " (YYMMDD)"
+	for _, a := range []struct{ name, value string }{
+		{"SerialNumber", p.SerialNumber}, {"BatchNumber", p.BatchNumber}, {"ExpiryDate", p.ExpiryDate}, {"ExpiryDateSource", p.ExpiryDateSource}, {"Pack Id", p.ID},
+	} {
+		if a.value != "" {
+			said += "; " + a.name + " " + strings.ToValidUTF8(a.value[:min(len(a.value), 64)], "?")
+		}
+	}
+	return said
 }

@@ -165,7 +165,7 @@ func TestEachRuleDecidesWhichPacksBecomeScans(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := sent
-			if ev.Scan == "" && strings.Contains(ev.Ref, "contradicts ScanCode") {
+			if ev.Scan == "" && strings.HasPrefix(ev.Conflict, "ScanCode 03400930000007 / 7X4F8L2 / LOT42 / 281131 (YYMMDD); ") {
 				got = rejected
 			} else if want := unescape(tc.doc[strings.Index(tc.doc, "0103"):][:len(code)]); ev.Scan != want {
 				t.Errorf("sent %q, want %q", ev.Scan, want)
