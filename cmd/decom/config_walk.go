@@ -148,6 +148,7 @@ func growAccounts(c *Config, key, sep string) error {
 	}{
 		{"accounts", "accounts", func(n int) { c.Accounts = grown(c.Accounts, n) }},
 		{"doors.files", "folders", func(n int) { c.Doors.Files = grown(c.Doors.Files, n) }},
+		{"doors.consolidated", "receiving places", func(n int) { c.Doors.Consolidated = grown(c.Doors.Consolidated, n) }},
 		{"doors.wwks2", "robots", func(n int) { c.Doors.WWKS2 = grown(c.Doors.WWKS2, n) }},
 	} {
 		rest, ok := strings.CutPrefix(strings.ToLower(key), strings.ReplaceAll(list.path, ".", sep)+sep)

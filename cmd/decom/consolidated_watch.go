@@ -14,7 +14,7 @@ import (
 type watchFlags struct {
 	site, device string
 	since        time.Duration
-	json         bool
+	notes, json  bool
 }
 
 func newConsolidatedWatch(a *app) *cobra.Command {
@@ -38,6 +38,7 @@ that is scanned for stock-taking would be a receipt, too.`),
 	c.Flags().StringVar(&f.site, "site", "", "only labels scanned at this site")
 	c.Flags().StringVar(&f.device, "device", "", "only labels scanned by this device")
 	c.Flags().DurationVar(&f.since, "since", 24*time.Hour, "begin with labels scanned this long ago")
+	c.Flags().BoolVar(&f.notes, "delivery-notes", false, "a scan whose text is a held file's delivery note is a receipt, too")
 	c.Flags().BoolVar(&f.json, "json", false, "one JSON object a label")
 	return c
 }
@@ -53,7 +54,7 @@ func (a *app) consolidatedWatch(ctx context.Context, f watchFlags) error {
 		return err
 	}
 	defer g.close()
-	err = g.Watch(ctx, g.conn, f.site, f.device, time.Now().Add(-f.since), func(s consolidated.Seen) { a.tellLabel(s, f.json) })
+	err = g.Watch(ctx, g.conn, consolidated.Labels{Site: f.site, Device: f.device, Since: time.Now().Add(-f.since), Notes: f.notes}, func(s consolidated.Seen) { a.tellLabel(s, f.json) })
 	if _, signal := errors.AsType[stopped](context.Cause(ctx)); signal && ctx.Err() != nil {
 		return nil // asked to stop: nothing is in hand that a later start does not find
 	}

@@ -40,7 +40,7 @@ func (a *app) gateway(ctx context.Context) error {
 		return err
 	}
 	if !c.Doors.open() {
-		return exitWith(exitConfig, errors.New("configuration: no door is configured: set doors.http.listen, doors.files or doors.wwks2"))
+		return exitWith(exitConfig, errors.New("configuration: no door is configured: set doors.http.listen, doors.files, doors.wwks2 or doors.consolidated"))
 	}
 	log := newLogger(a.stderr, c.Log, new(slog.LevelVar))
 	in, err := openInLine(ctx, c, log)

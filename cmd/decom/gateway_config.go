@@ -26,6 +26,9 @@ type DoorsConfig struct {
 	Files []FolderDoorConfig `yaml:"files"`
 	// WWKS2 are robots that are listened to (go doc ./queue/doors/wwks2).
 	WWKS2 []RobotDoorConfig `yaml:"wwks2"`
+	// Consolidated are the places where a scanned label is the receipt of a delivery
+	// (go doc ./queue/doors/consolidated).
+	Consolidated []ReceiptDoorConfig `yaml:"consolidated"`
 	// MQTT is NATS's own MQTT 3.1.1 listener.
 	MQTT MQTTDoorConfig `yaml:"mqtt"`
 }
@@ -95,7 +98,9 @@ func defaultDoors() DoorsConfig {
 }
 
 // open says whether any door is configured.
-func (d *DoorsConfig) open() bool { return d.HTTP.Listen != "" || len(d.Files)+len(d.WWKS2) > 0 }
+func (d *DoorsConfig) open() bool {
+	return d.HTTP.Listen != "" || len(d.Files)+len(d.WWKS2)+len(d.Consolidated) > 0
+}
 
 // doors checks the section. Files are looked at by those who are going to open doors.
 func (k *checker) doors() {
@@ -114,6 +119,7 @@ func (k *checker) doors() {
 		}
 	}
 	k.robots()
+	k.receipts()
 }
 
 func (k *checker) robots() {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,6 +60,9 @@ func openDoors(c *loaded, conn *queue.Conn, store *packstate.Store, met *doorMet
 			return nil, fmt.Errorf("doors.wwks2.%d: %w", i, err)
 		}
 		d.add("wwks2 "+r.Robot, l.Run)
+	}
+	for _, r := range c.Doors.Consolidated {
+		d.add("consolidated "+r.Site+"/"+cmp.Or(r.Device, "*"), receipts{r, c, conn, met, log.With("site", r.Site)}.run)
 	}
 	return d, nil
 }

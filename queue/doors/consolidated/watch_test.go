@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 )
@@ -34,7 +35,7 @@ func TestALabelScannedAtThePivotIsAReceipt(t *testing.T) {
 	}
 	done := make(chan error)
 	go func() {
-		done <- r.Watch(ctx, r.q.conn, "", "", time.Time{}, func(s Seen) { told <- s })
+		done <- r.Watch(ctx, r.q.conn, Labels{}, func(s Seen) { told <- s })
 	}()
 	next := func(ref string, ok bool) {
 		t.Helper()
@@ -65,5 +66,49 @@ func TestALabelScannedAtThePivotIsAReceipt(t *testing.T) {
 	}
 	if s, err := r.Settle(t.Context(), fresh); err != nil || s.Count()[Released] != 100 {
 		t.Errorf("%+v %v", s.Count(), err)
+	}
+}
+
+// TestADeliveryNoteScannedAtThePivotIsAReceipt, where that is wanted; texts that no file
+// names, packs and notes in other words are none.
+func TestADeliveryNoteScannedAtThePivotIsAReceipt(t *testing.T) {
+	for _, notes := range []bool{true, false} {
+		r := newRig(t)
+		d := makeDelivery(120, false)
+		f := r.add(d.csv)
+		for _, text := range []string{"3400930000007", "]d2010340093000000721X\x1d1728110010L", strings.Repeat(d.note, 9), d.note + " x", d.note[:len(d.note)-1], "]C0" + d.note, d.note, "]C100" + sscc(778)} {
+			body, _ := json.Marshal(map[string]string{"scan": text, "operator": "luc"})
+			if _, err := r.q.conn.PublishScan(t.Context(), "nord", "dock", "", body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		fails := 1 // stored, and the answer lost
+		r.q.scans = func(int) (error, error) {
+			if fails--; fails == 0 {
+				return nil, errors.New("answer lost")
+			}
+			return nil, nil
+		}
+		var told []Seen
+		err := r.Watch(ctx, r.q.conn, Labels{Site: "nord", Device: "dock", Notes: notes}, func(s Seen) {
+			if told = append(told, s); s.Ref == sscc(778) { // the last one: no file lists it
+				cancel()
+			}
+		})
+		cancel()
+		if !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		want := 1
+		if notes {
+			want = 2
+		}
+		if len(told) != want || notes && (told[0].Err != nil || told[0].Ref != d.note || told[0].Count != 117) {
+			t.Errorf("notes %v: told %+v", notes, told)
+		}
+		if n := r.file(f.ID).Receipts(); len(n) != want-1 {
+			t.Errorf("notes %v: %d receipts", notes, len(n))
+		}
 	}
 }
