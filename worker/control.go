@@ -104,8 +104,9 @@ func tuned(v Live, t *ledger.Limits) (Live, error) {
 
 // Pace is what counts for an account now: what people set, and the limits in use.
 type Pace struct {
-	Pause, Tune *ledger.Standing // nil: none
-	Verify      *ledger.Standing // both stores lost: each pack is verified before its open; nil: no
+	Pause, Tune *ledger.Standing  // nil: none
+	Verify      *ledger.Standing  // both stores lost: each pack is verified before its open; nil: no
+	Withheld    []ledger.Withheld // batches and devices of which nothing new is opened; not to be changed
 	Live
 }
 
@@ -122,6 +123,9 @@ type paced struct {
 func (l *loop) pace(now time.Time) {
 	pause, tune := l.controls.Now(now)
 	next := paced{pause: pause, tune: tune, verify: l.controls.Verify, base: l.live.Load()}
+	if l.takeWithheld(now) && next == l.paced {
+		l.tellPaced()
+	}
 	if next == l.paced {
 		return
 	}
@@ -154,8 +158,14 @@ func (l *loop) pace(now time.Time) {
 		}
 	}
 	l.tellPace(was, next)
+	l.inUse = v
+	l.tellPaced()
+}
+
+// tellPaced tells the hook what counts.
+func (l *loop) tellPaced() {
 	if h := l.deps.Hooks.Paced; h != nil {
-		h(Pace{Pause: pause, Tune: tune, Verify: next.verify, Live: v})
+		h(Pace{Pause: l.paced.pause, Tune: l.paced.tune, Verify: l.paced.verify, Withheld: l.withheld.list, Live: l.inUse})
 	}
 }
 

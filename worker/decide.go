@@ -12,20 +12,23 @@ import (
 type verb uint8
 
 const (
-	ackOnly verb = iota // its outcome exists, or will
-	hold                // the pack is busy: the scan stays in the stream
-	note                // disposed of without a change call
-	open                // an attempt is due
-	read                // a verify: call, then note
+	ackOnly  verb = iota // its outcome exists, or will
+	hold                 // the pack is busy: the scan stays in the stream
+	note                 // disposed of without a change call
+	open                 // an attempt is due
+	read                 // a verify: call, then note
+	withhold             // as hold, but its batch or device is: reason says which
 )
 
-func (v verb) String() string { return [...]string{"ack", "hold", "note", "open", "read"}[v] }
+func (v verb) String() string {
+	return [...]string{"ack", "hold", "note", "open", "read", "withhold"}[v]
+}
 
 // decision is what section 4 of protocol.md says about one scan and one pack.
 type decision struct {
 	verb   verb
 	result scan.Result // note only
-	reason scan.Reason // note only
+	reason scan.Reason // note and withhold only
 }
 
 func noted(result scan.Result, reason scan.Reason) decision {
@@ -39,6 +42,8 @@ type rules struct {
 	undoFor time.Duration // how long after NMVS's time of the change an undo is still tried
 
 	probeHold time.Duration // after a probe an undo waits so long: a late copy would decommission again
+
+	withheld *withholding // batches and devices of which nothing new is opened; nil: none
 }
 
 const (
@@ -80,6 +85,11 @@ func decide(e scan.Event, p scan.Pack, s ledger.State, r rules) decision {
 	}
 	if reason := refuse(e.Op, p, s, r, e.Timed()); reason != scan.NoReason { // rules 7, 8
 		return noted(scan.Refused, reason)
+	}
+	if r.withheld != nil { // here and nowhere else: what needs no call has its answer by now
+		if why := r.withheld.of(e.Source(), p); why != scan.NoReason {
+			return decision{verb: withhold, reason: why}
+		}
 	}
 	return decision{verb: open} // rule 10; rule 9 needs another account's store and stands in the loop
 }

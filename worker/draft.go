@@ -19,12 +19,17 @@ type draft struct {
 	started time.Time
 	acks    []queue.Delivery // once the record is on the ledger
 	holds   []queue.Delivery // their pack is busy
-	back    []queue.Delivery // no call may start now: the breaker opened, or slots went elsewhere
-	reads   []item           // verify calls to make
-	unread  []duePack        // due packs to verify before they are opened
-	carry   []item           // scans for the next round
-	left    []claim          // facts for the next round
-	said    []word           // final words in the record's facts
+
+	withheld []queue.Delivery   // their batch or device is withheld, or enough packs of a suspect batch are on their way
+	suspects map[ledger.Lot]int // packs of suspect batches that are on their way, this record's included; nil: not counted
+	control  bool               // the record says what is withheld
+
+	back   []queue.Delivery // no call may start now: the breaker opened, or slots went elsewhere
+	reads  []item           // verify calls to make
+	unread []duePack        // due packs to verify before they are opened
+	carry  []item           // scans for the next round
+	left   []claim          // facts for the next round
+	said   []word           // final words in the record's facts
 
 	dueDone int // due packs opened or withdrawn
 
@@ -94,7 +99,8 @@ func (l *loop) draft(work context.Context, ks []scan.PackID, states ledger.State
 		}
 	}
 	d.room.singles = min(d.room.singles, l.lanes.tokens)
-	r := rules{now: time.Now(), skew: l.cfg.Skew, undoFor: undoWindow, probeHold: l.cfg.THoldSingle}
+	r := rules{now: time.Now(), skew: l.cfg.Skew, undoFor: undoWindow, probeHold: l.cfg.THoldSingle, withheld: &l.withheld}
+	l.findings(d, r.now)
 	for i := range l.claims {
 		l.draftClaim(d, &l.claims[i], states)
 	}
@@ -229,6 +235,9 @@ func (l *loop) draftDue(d *draft, u *duePack, states ledger.States, r rules) (op
 	reason := refuse(s.Op, u.pack, s, r, s.Timed)
 	var seen *reading
 	if reason == scan.NoReason {
+		if l.withheld.dueWithheld(u, r.now) {
+			return opening{}, false
+		}
 		var ready bool
 		if seen, ready = l.dueReading(d, u, r.now); !ready {
 			return opening{}, false
@@ -303,7 +312,17 @@ func (l *loop) draftItem(d *draft, it *item, states ledger.States, r rules) (ope
 		d.acks = append(d.acks, it.Delivery)
 	case read:
 		l.draftRead(d, it)
+	case withhold:
+		l.draftWithheld(d, it, dec.reason, r.now)
 	case open:
+		if l.capped(d, it.p) {
+			if l.keepWaiting(it.Delivery, r.now) {
+				d.withheld = append(d.withheld, it.Delivery)
+			} else {
+				d.holds = append(d.holds, it.Delivery)
+			}
+			break
+		}
 		if l.verifiesFirst() && it.read == nil {
 			l.draftRead(d, it)
 			break

@@ -119,4 +119,5 @@ type Load struct {
 	InDoubt   int    // packs of attempts without an answer, or with another process's sender
 	NextBulk  int    // packs that the next bulk may take
 	Backlog   uint64 // scans behind the last delivery
+	Withheld  int    // scans of withheld batches and devices that this process sent back to wait
 }

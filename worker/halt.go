@@ -135,6 +135,7 @@ func (l *loop) waitResume(ctx, work context.Context) error {
 	l.opened = newOpenings()
 	l.doubts = map[string]*doubt{}
 	l.alerts = nil // what a person looked at does not count again
+	l.tally = newTally()
 	l.broken.Store(false)
 	l.latched.Store(false)
 	l.log.Warn("account resumed")

@@ -54,16 +54,23 @@ func (a *Account) ChainBroken() {
 
 // recall reads the last hour of the ledger: for its alerts, because a build that raises them
 // must not begin to count anew with each start, and for broken links. A break that a person
-// has resumed from since is known.
+// has resumed from since is known. The tally goes back further, as far as recallMost.
 func (l *loop) recall(work context.Context) error {
 	var before ledger.Head // the last record read: a try goes on where the one before it ran out of time
 	broken := false
+	book := ledger.NewBook()
+	hour := time.Now().Add(-time.Hour)
 	take := func(e queue.Entry) error {
 		prev := before
 		before = e.Head()
 		r, err := ledger.Decode(e.Payload, l.cfg.Account)
 		if err != nil {
 			return nil // the synchronisation halts on it, if it is not projected yet
+		}
+		l.tally.add(e.Seq, r, book)
+		book.Add(e.Seq, r)
+		if e.Time.Before(hour) {
+			return nil
 		}
 		l.recallAlerts(e.Seq, r)
 		if prev.Seq != 0 && prev != (ledger.Head{Seq: r.PrevSeq, Hash: r.Prev}) {
@@ -78,7 +85,7 @@ func (l *loop) recall(work context.Context) error {
 		seq, found := before.Seq+1, true
 		if before.Seq == 0 {
 			var err error
-			if seq, found, err = l.deps.Records.Since(ctx, time.Now().Add(-time.Hour)); err != nil || !found {
+			if seq, found, err = l.recallFrom(ctx, hour); err != nil || !found {
 				return err
 			}
 		}
@@ -93,6 +100,30 @@ func (l *loop) recall(work context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// recallMost bounds the records that a start reads for the tally's sake: a day of an account
+// of usual size, and a few seconds of one that never rests.
+const recallMost = 4000
+
+// recallFrom is where recall begins: a missing upload's day ago, or closer, but not after hour.
+func (l *loop) recallFrom(ctx context.Context, hour time.Time) (uint64, bool, error) {
+	seq, found, err := l.deps.Records.Since(ctx, time.Now().Add(-missingSpan))
+	if err != nil || !found {
+		return seq, found, err
+	}
+	last, any, err := l.deps.Records.Last(ctx)
+	if err != nil || !any || last.Seq < seq+recallMost {
+		return seq, err == nil, err
+	}
+	least := last.Seq - recallMost
+	if seq, found, err = l.deps.Records.Since(ctx, hour); err != nil {
+		return 0, false, err
+	}
+	if !found {
+		return least, true, nil
+	}
+	return min(seq, least), true, nil
 }
 
 // resumes says whether a person's resume stands in the record.

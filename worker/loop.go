@@ -76,7 +76,10 @@ type loop struct {
 	resumedAt uint64 // sequence of the last resume that was read
 
 	controls   ledger.Controls // what people set, by the records read
+	withheld   withholding     // batches and devices of which nothing new is opened
+	tally      *tally          // what the answers say of batches and devices
 	paced      paced           // what of it counts
+	inUse      Live            // the limits in use
 	paused     bool
 	busyAt     time.Time // when scans last came
 	nextLedger time.Time // when the ledger's end is looked at
@@ -108,6 +111,7 @@ func newLoop(a *Account) *loop {
 		doubts:  map[string]*doubt{}, dueReads: map[scan.PackID]dueRead{},
 		opened: newOpenings(),
 		ours:   ownStates{},
+		tally:  newTally(),
 	}
 }
 
@@ -234,7 +238,7 @@ func (l *loop) gather(ctx, work context.Context, wake time.Time) {
 	if !still && !l.paused && ctx.Err() == nil {
 		wake = earlier(wake, l.nextDue)
 	}
-	if len(l.items) == 0 && (still || len(l.claims) == 0) && time.Now().Before(wake) {
+	if len(l.items) == 0 && (still || len(l.claims)+len(l.tally.found) == 0) && time.Now().Before(wake) {
 		stopping := ctx.Done()
 		if ctx.Err() != nil {
 			stopping = nil

@@ -83,7 +83,7 @@ func (l *loop) takeDue(work context.Context) ([]duePack, error) {
 		return nil, nil
 	}
 	l.nextDue = now.Add(duePoll * time.Duration(1+8*l.deps.Rank()))
-	most := max(l.capacity(0).total(), l.lanes.size.next()) - len(l.items)
+	most := max(l.capacity(0).total(), l.lanes.size.next()) - len(l.items) + l.withheld.dueSeen(now)
 	var ks []scan.PackID
 	err := l.patiently(work, "Redis", func(ctx context.Context) (err error) {
 		ks, err = l.deps.State.Due(ctx, l.cfg.Account, now.UnixMilli(), max(most, 1))
@@ -92,7 +92,7 @@ func (l *loop) takeDue(work context.Context) ([]duePack, error) {
 		}
 		return err
 	})
-	if err != nil || len(ks) == 0 {
+	if ks = l.withheld.others(ks); err != nil || len(ks) == 0 {
 		return nil, err
 	}
 	ks = ks[:max(0, min(len(ks), l.capacity(len(l.items)+len(ks)).total()-len(l.items)))]

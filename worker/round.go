@@ -25,7 +25,7 @@ func (l *loop) round(work context.Context) error {
 	if err != nil {
 		return err
 	}
-	for !l.latched.Load() && len(l.items)+len(l.claims)+len(due) > 0 {
+	for !l.latched.Load() && len(l.items)+len(l.claims)+len(due)+len(l.tally.found) > 0 {
 		ks, began := l.keys(due), time.Now()
 		states, err := l.view(work, ks) // S2
 		if err != nil || l.latched.Load() {
@@ -56,7 +56,7 @@ func (l *loop) round(work context.Context) error {
 		}
 		l.step("S6")
 		if l.latched.Load() || time.Since(viewed) > ackWithin {
-			d.withhold()
+			d.keepAcks()
 		}
 		l.dispose(work, d) // S6
 		l.launch(work, d, sendable)
@@ -145,6 +145,7 @@ func (l *loop) view(work context.Context, ks []scan.PackID) (ledger.States, erro
 // that the opened packs may be sent: only OK and SAME permit it [B3, B3b].
 func (l *loop) commit(work context.Context, d *draft, states ledger.States) (sendable bool, err error) {
 	if d.empty() {
+		l.tally.found = nil // withheld already
 		return false, nil
 	}
 	d.rec.Account, d.rec.By, d.rec.At = l.cfg.Account, l.cfg.Worker, scan.Time(time.Now())
@@ -163,6 +164,8 @@ func (l *loop) commit(work context.Context, d *draft, states ledger.States) (sen
 	d.seq = next.Seq
 	l.head = next
 	l.recent.add(next, &d.rec)
+	l.tally.found = nil // written, or withheld by somebody else
+	l.tally.add(next.Seq, &d.rec, l.book)
 	l.book.Add(next.Seq, &d.rec)
 	l.bookAt, l.recalled = next.Seq, next.Seq
 	idx, err := ledger.Fold(next.Seq, &d.rec, states)
@@ -170,6 +173,13 @@ func (l *loop) commit(work context.Context, d *draft, states ledger.States) (sen
 		l.log.Error("own record refused", "err", err)
 		l.halt(work, whyFold)
 		return false, nil
+	}
+	if d.control && l.controls.Add(next.Seq, &d.rec) { // before the head moves over it, as in a synchronisation
+		if err := l.patiently(work, "Redis", func(ctx context.Context) error {
+			return l.deps.State.SaveControls(ctx, l.cfg.Account, l.controls)
+		}); err != nil {
+			return false, err
+		}
 	}
 	l.step("S5")
 	sendable, err = l.apply(work, prev, next, states, idx)
@@ -224,10 +234,10 @@ func (l *loop) apply(work context.Context, prev, next ledger.Head, states ledger
 // stood still must not take one of them away whose record is lost.
 const ackWithin = NoticeLoss - lookPoll
 
-// withhold keeps the acknowledgements of a record that a halted account appended: the
+// keepAcks keeps the acknowledgements of a record that a halted account appended: the
 // ledger may have lost it before Redis held it, and then it stands nowhere. The scans come
 // again; those whose record is there are known.
-func (d *draft) withhold() { d.back, d.acks = append(d.back, d.acks...), nil }
+func (d *draft) keepAcks() { d.back, d.acks = append(d.back, d.acks...), nil }
 
 // dispose is S6: only what is on the ledger is acknowledged [B4]; what waits for its
 // pack goes back to the stream for a while.
@@ -248,6 +258,13 @@ func (l *loop) dispose(work context.Context, d *draft) {
 		if till := time.Now().Add(delay); till.After(l.heldTill) {
 			l.heldTill = till
 		}
+	}
+	for _, h := range d.withheld { // not among held: they may wait for days, and must not stop the account
+		delay := l.cfg.holdDelay(h)
+		if err := h.RetryAfter(ctx, delay); err != nil {
+			l.trouble("hold", err)
+		}
+		l.withheld.expect(h.Meta().Seq, time.Now().Add(delay))
 	}
 	for _, b := range d.back {
 		if err := b.RetryAfter(ctx, l.cfg.HoldFirst); err != nil {
@@ -331,7 +348,7 @@ func (l *loop) announce(work context.Context, d *draft) {
 
 // load counts what is on its way.
 func (l *loop) load() Load {
-	n := Load{Calls: l.inflight, NextBulk: l.lanes.size.next(), Backlog: l.lanes.backlog}
+	n := Load{Calls: l.inflight, NextBulk: l.lanes.size.next(), Backlog: l.lanes.backlog, Withheld: l.withheld.waiting(time.Now())}
 	l.book.Attempts(func(att *ledger.Attempt) {
 		switch {
 		case l.sending[att.C]:

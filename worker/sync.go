@@ -190,6 +190,7 @@ func (p *projector) take(ctx context.Context, e queue.Entry) error {
 	}
 	p.at = here
 	if e.Seq > p.bookAt {
+		p.tally.add(e.Seq, r, p.book)
 		p.book.Add(e.Seq, r)
 		p.bookAt = e.Seq
 		if r.By != p.cfg.Worker {
@@ -207,7 +208,7 @@ func (p *projector) take(ctx context.Context, e queue.Entry) error {
 	for i := range r.Fact {
 		if k := r.Fact[i].Kind; k == ledger.Halt || k == ledger.Resume {
 			p.halt, p.haltSeq = &r.Fact[i], e.Seq
-		} else if k == ledger.Pause || k == ledger.Tune || k == ledger.Continue || k == ledger.VerifyFirst || k == ledger.VerifyEnd {
+		} else if k.SetsControls() {
 			p.control = true
 		}
 	}

@@ -2,10 +2,11 @@ package ledger
 
 import "time"
 
-// Control is what a person sets with a pause or a tune.
+// Control is what a person sets with a pause or a tune, or what a withhold is about.
 type Control struct {
 	Until  int64   `json:"until,omitempty"`  // milliseconds since 1970; 0: until a Continue
 	Limits *Limits `json:"limits,omitempty"` // tune
+	Scope  string  `json:"scope,omitempty"`  // withhold, free: as Scope.String writes it
 }
 
 // Limits are other limits than the configuration's; what is zero stays as configured.
@@ -43,6 +44,9 @@ type Controls struct {
 	// Verify says that both stores lost what they knew: until a person ends it, each pack is
 	// verified ACTIVE before its open (protocol.md section 9). No pause or tune touches it.
 	Verify *Standing `json:"verify,omitempty"`
+	// Withheld are the batches and devices of which nothing new is opened, oldest record
+	// first; of one scope the newest word counts. A Continue does not touch them.
+	Withheld []Standing `json:"withheld,omitempty"`
 }
 
 // Add takes the record at seq and says whether it changed anything. Records that were
@@ -69,6 +73,8 @@ func (c *Controls) Add(seq uint64, r *Record) bool {
 			c.Verify = &s
 		case VerifyEnd:
 			c.Verify = nil
+		case Withhold, LetGo:
+			c.withhold(f.Kind, s)
 		default:
 			continue
 		}
@@ -91,15 +97,20 @@ func (c *Controls) Now(now time.Time) (pause, tune *Standing) {
 	return pause, tune
 }
 
-// NextEnd returns when the next pause or tune ends by itself, zero when none does.
+// NextEnd returns when the next pause, tune or withhold ends by itself, zero when none does.
 func (c *Controls) NextEnd(now time.Time) (end time.Time) {
-	for _, s := range []*Standing{c.Pause, c.Tune} {
+	next := func(s *Standing) {
 		if s == nil || s.Until == 0 || s.Over(now) {
-			continue
+			return
 		}
 		if t := time.UnixMilli(s.Until); end.IsZero() || t.Before(end) {
 			end = t
 		}
+	}
+	next(c.Pause)
+	next(c.Tune)
+	for i := range c.Withheld {
+		next(&c.Withheld[i])
 	}
 	return end
 }

@@ -164,7 +164,7 @@ func (f *folder) fact(t *Fact) error {
 			f.people(t, &t.Packs[i])
 		}
 	case Submitted, Resend, Used: // of the attempt, not of its packs
-	case Pause, Tune, Continue, VerifyFirst, VerifyEnd: // of the account, see Controls
+	case Pause, Tune, Continue, VerifyFirst, VerifyEnd, Withhold, LetGo: // of the account, see Controls
 	case Result, Off, Fence, Release:
 		for i := range t.Packs {
 			if err := f.attempt(t, &t.Packs[i]); err != nil {

@@ -176,6 +176,9 @@ const (
 
 	VerifyFirst Kind = "verify_first" // both stores lost: each pack is verified before its open, see Controls
 	VerifyEnd   Kind = "verify_end"   // a person ends that
+
+	Withhold Kind = "withhold" // nothing new of one batch or device is opened, see Controls
+	LetGo    Kind = "free"     // a person ends that
 )
 
 // Fact states something about an attempt (C, Of), about packs, or about the
@@ -188,9 +191,9 @@ type Fact struct {
 	Tx        string     `json:"tx,omitempty"`         // submitted: NMVSTrxId to poll with
 	NotBefore int64      `json:"not_before,omitempty"` // off: milliseconds; the packs rest until then
 	Svc       Service    `json:"svc,omitempty"`        // off: the service to use next
-	Who       string     `json:"who,omitempty"`        // park, review, halt, resume, pause, tune, continue
+	Who       string     `json:"who,omitempty"`        // park, review, halt, resume, and what sets controls
 	Why       string     `json:"why,omitempty"`
-	Control   *Control   `json:"control,omitempty"` // pause, tune
+	Control   *Control   `json:"control,omitempty"` // pause, tune, withhold, free
 	Packs     []FactPack `json:"packs,omitempty"`
 }
 

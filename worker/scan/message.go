@@ -34,6 +34,8 @@ const (
 	NotDispensable Reason = "not_dispensable" // refused
 	WrongRef       Reason = "wrong_ref"       // refused: NMVS does not know the change that the undo cites
 	Other          Reason = "other"           // refused by a code without a word of its own
+	BatchWithheld  Reason = "batch_withheld"  // refused: its batch is withheld, and too many scans wait already
+	DeviceWithheld Reason = "device_withheld" // refused: its device is withheld, and too many scans wait already
 
 	AlreadyInactive Reason = "already_inactive" // alert: not by us
 	UnknownSerial   Reason = "unknown_serial"   // alert
@@ -136,6 +138,8 @@ var reasons = []ReasonInfo{
 	{Refused, NotDispensable, Text{"Le répertoire dit que la boîte ne peut pas être délivrée.", "The repository says that the pack cannot be supplied."}, Text{askFR, askEN}},
 	{Refused, WrongRef, Text{"Annulation impossible : le répertoire ne reconnaît pas la référence de la désactivation.", "Cannot undo: the repository does not know the reference of the decommissioning."}, Text{askFR, askEN}},
 	{Refused, WrongExpiry, Text{"Le répertoire dit que la date de péremption n'est pas une date possible.", "The repository says that the expiry is no possible date."}, Text{askFR, askEN}},
+	{Refused, BatchWithheld, Text{"Le lot est retenu : le répertoire ne connaît pas ses numéros de série, sans doute non chargés par le fabricant ; rien n'a été envoyé.", "The batch is withheld: the repository does not know its serials, most likely the manufacturer did not upload them; nothing was sent."}, Text{"Mettez la boîte de côté ; scannez-la de nouveau quand le lot est libéré (decom batch ls).", "Put the pack aside; scan it again once the batch is free (decom batch ls)."}},
+	{Refused, DeviceWithheld, Text{"Le lecteur est retenu : ses alertes et rejets s'écartent de ceux des autres ; rien n'a été envoyé.", "The scanner is withheld: its alerts and rejected scans depart from the others'; nothing was sent."}, Text{"Scannez la boîte avec un autre lecteur ; faites régler celui-ci (decom device calibrate).", "Scan the pack with another scanner; have this one's settings checked (decom device calibrate)."}},
 	{Refused, Other, Text{"Le répertoire a refusé l'opération.", "The repository refused the operation."}, Text{"Voyez le code avec « decom explain CODE ».", "Look the code up with \"decom explain CODE\"."}},
 
 	{Alert, AlreadyInactive, Text{"Boîte déjà inactive, pas par nous : falsification possible.", "Already inactive, not by us: potential falsification."}, Text{quarantineFR, quarantineEN}},
