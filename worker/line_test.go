@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -26,6 +27,9 @@ const (
 	site    = "s"
 	gtin    = "03400930000007"
 	testLot = "LOT42"
+
+	missingLot = "LOT-M"
+
 	testExp = "281100"
 )
 
@@ -266,8 +270,17 @@ func (e edge) Unhalt(ctx context.Context, a, why string) (string, error) {
 func (e edge) SaveHead(string, ledger.Head) error         { return nil }
 func (e edge) LoadHead(string) (ledger.Head, bool, error) { return ledger.Head{}, false, nil }
 
+// lotOf is the batch of a pack: M1, M2, ... are of a batch of their own, which nobody may have
+// uploaded (registry.missing).
+func lotOf(serial string) string {
+	if strings.HasPrefix(serial, "M") {
+		return missingLot
+	}
+	return testLot
+}
+
 func (w *world) packOf(serial string) scan.Pack {
-	p, err := scan.NewPack(scan.GTIN, gtin, serial, testLot, testExp)
+	p, err := scan.NewPack(scan.GTIN, gtin, serial, lotOf(serial), testExp)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -309,7 +322,7 @@ func (w *world) publish(e event) uint64 {
 func (w *world) publishTraced(e event, trace string) uint64 {
 	w.t.Helper()
 	body, err := json.Marshal(map[string]any{"id": e.id, "op": e.op.String(), "at": e.at.Format(time.RFC3339Nano),
-		"pack": scan.Fields{Scheme: "GTIN", Code: gtin, Serial: e.serial, Batch: testLot, Expiry: testExp}})
+		"pack": scan.Fields{Scheme: "GTIN", Code: gtin, Serial: e.serial, Batch: lotOf(e.serial), Expiry: testExp}})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -58,6 +58,7 @@ type registry struct {
 	forgot  atomic.Bool // the projection may lose records between the sender's last look and its write
 	lossy   atomic.Bool // the ledger lost records: its fold does not tell which attempt is open
 
+	missing     bool                               // nobody uploaded the batch missingLot: its serials are unknown, each an alert
 	refusesUsed bool                               // an id that was looked at is refused (A3 of `doubt: sameid`)
 	tolerance   int                                // repeats of one login that are answered without an alert
 	bulkFate    func(c string, packs int) bulkFate // what becomes of an accepted bulk; nil: all at once, in a second
@@ -418,6 +419,9 @@ func (r *registry) changeNow(call nmvs.Call, pk nmvs.Pack, op scan.Op, c string)
 	case op.IsUndo():
 		p.reasons, p.ours, p.by, p.undone, p.repeats = nil, false, "", true, 0
 		return ""
+	case r.missing && lotOf(pk.Serial) == missingLot:
+		r.alerts++
+		return "NMVS_NC_PC_02"
 	case len(p.reasons) == 0:
 		p.reasons, p.ours, p.by = []string{want}, true, c
 		return ""
