@@ -110,6 +110,15 @@ type Pace struct {
 	Live
 }
 
+// Controls returns what people, and the loop, have set, as the ledger has it.
+func (p Pace) Controls() ledger.Controls {
+	c := ledger.Controls{Pause: p.Pause, Tune: p.Tune, Verify: p.Verify}
+	for i := range p.Withheld {
+		c.Withheld = append(c.Withheld, p.Withheld[i].Standing)
+	}
+	return c
+}
+
 // paced is what the loop has taken over.
 type paced struct {
 	pause, tune *ledger.Standing

@@ -301,6 +301,7 @@ func (t *tally) people(f *ledger.Fact) {
 		return
 	}
 	begun := f.Kind == ledger.Withhold
+	t.found = slices.DeleteFunc(t.found, func(g finding) bool { return g.scope == s })
 	if s.Device != "" {
 		t.drop(s.Device)
 		delete(t.stopped, s.Device)

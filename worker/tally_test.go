@@ -194,10 +194,10 @@ func TestABatchThatNobodyUploadedIsFound(t *testing.T) {
 			for i := range 3 {
 				y.answers(robot, "X", fmt.Sprint(i), "unknown")
 			}
-			y.withhold(ledger.Withhold, scopeOf(lotX))
-			y.withhold(ledger.LetGo, scopeOf(lotX))
 			first := y.found
 			y.found = nil
+			y.withhold(ledger.Withhold, scopeOf(lotX))
+			y.withhold(ledger.LetGo, scopeOf(lotX))
 			y.answers(robot, "X", "7", "unknown")
 			y.answers(robot, "X", "8", "unknown")
 			if len(y.found) != 0 {
@@ -212,6 +212,32 @@ func TestABatchThatNobodyUploadedIsFound(t *testing.T) {
 		if got := y.names(); got != tt.want {
 			t.Errorf("%s: found %q, want %q", tt.name, got, tt.want)
 		}
+	}
+}
+
+// TestAFindingEndsWithTheFactThatAnswersIt: who reads both at once, because it stood by or
+// starts, must not write a second one when a person has freed the first.
+func TestAFindingEndsWithTheFactThatAnswersIt(t *testing.T) {
+	y := newTallying()
+	for i := range 20 {
+		y.answers("s/one", "GOOD", fmt.Sprint("a", i), "done")
+		y.answers(robot, "GOOD", fmt.Sprint("c", i), "done")
+	}
+	for i := range 3 {
+		y.answers(robot, "X", fmt.Sprint(i), "unknown")
+	}
+	for range 10 {
+		y.notes(robot, "rejected")
+	}
+	if len(y.found) != 2 {
+		t.Fatalf("found %q", y.names())
+	}
+	for _, s := range []ledger.Scope{scopeOf(lotX), {Device: robot}} {
+		y.withhold(ledger.Withhold, s)
+		y.withhold(ledger.LetGo, s)
+	}
+	if got := y.names(); got != "" {
+		t.Errorf("%q is withheld again as soon as it is freed", got)
 	}
 }
 

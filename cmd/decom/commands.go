@@ -12,6 +12,7 @@ func commands() []func(*app) *cobra.Command {
 		newGatewayCommand,
 		newConsolidatedCommand,
 		newDeviceCommand,
+		newBatchCommand,
 		newSimCommand,
 		newSetupCommand,
 		newStatusCommand,

@@ -11,17 +11,24 @@ import (
 
 	"decom/queue/doors"
 	"decom/worker"
+	"decom/worker/ledger"
 	"decom/worker/scan"
 )
 
 func newDeviceCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "device",
-		Short: a.text("Lecteurs : étalonnage", "Scanners: calibration"),
-		Args:  cobra.ArbitraryArgs,
-		RunE:  groupArgs,
+		Short: a.text("Lecteurs : étalonnage, retenue", "Scanners: calibration, withholding"),
+		Long: a.text(`Un lecteur dont les alertes et les lectures rejetées s'écartent de celles des autres lecteurs du compte est
+retenu par les workers, lui seul : rien de nouveau n'en est envoyé. calibrate dit quel réglage corriger ;
+ensuite : decom device free.`,
+			`A device whose alerts and rejected scans depart from those of the account's other devices is
+withheld by the workers, it alone: nothing new of it is sent. calibrate tells which setting to
+correct; then: decom device free.`),
+		Args: cobra.ArbitraryArgs,
+		RunE: groupArgs,
 	}
-	c.AddCommand(newDeviceCalibrate(a))
+	c.AddCommand(newDeviceCalibrate(a), newWithholdCommand(a, ledger.ScopeDevice), newFreeCommand(a, ledger.ScopeDevice), newWithheldLs(a, ledger.ScopeDevice))
 	return c
 }
 

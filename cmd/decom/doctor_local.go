@@ -178,6 +178,11 @@ func (d *doctor) worker(ctx context.Context) {
 			d.warn("worker.control", acc.Account, scan.Text{FR: strings.Join(acc.controlLines(french), " ; "), EN: strings.Join(lines, "; ")},
 				tr("voulu ? sinon decom resume %s", "is that meant? Else decom resume %s", acc.Account))
 		}
+		if lines := acc.withheldLines(english); len(lines) > 0 {
+			d.warn("worker.withheld", acc.Account, scan.Text{FR: strings.Join(acc.withheldLines(french), " ; "), EN: strings.Join(lines, "; ")},
+				tr("lot : demander au fabricant, puis decom batch free ; lecteur : decom device calibrate, puis decom device free",
+					"a batch: ask its manufacturer, then decom batch free; a device: decom device calibrate, then decom device free"))
+		}
 		if acc.Parked > 0 {
 			d.warn("worker.review", acc.Account, tr("%d boîte(s) attendent une personne", "%d pack(s) wait for a person", acc.Parked),
 				tr("decom review ls", "decom review ls"))

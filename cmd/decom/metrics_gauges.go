@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"decom/nmvs"
+	"decom/worker/ledger"
 )
 
 // sampler looks at the stores now and then, so that neither a scrape nor their being
@@ -85,6 +86,7 @@ var (
 	descLedger    = desc("decom_ledger_waiting_seconds", "Seconds for which a record has been waiting to be stored, from 5 on; 0 while the ledger takes records.", "account")
 	descPaused    = desc("decom_paused", "1 while a person has paused the account.", "account")
 	descTuned     = desc("decom_tuned", "1 while a person has set other limits for the account.", "account")
+	descWithheld  = desc("decom_withheld", "Batches or devices of the account of which nothing new is sent.", "account", "scope")
 	descCertUntil = desc("decom_certificate_expiry_timestamp_seconds", "When the client certificate ends.", "account")
 	descPassUntil = desc("decom_password_expiry_timestamp_seconds", "When the password ends, once NMVS has said so.", "account")
 	descNextBulk  = desc("decom_next_bulk_packs", "Packs that the next bulk may take: small after start and after trouble.", "account")
@@ -167,6 +169,13 @@ func (g *gauges) account(put func(*prometheus.Desc, float64, ...string), s *Acco
 	put(descLedger, s.LedgerWaits, s.Account)
 	put(descPaused, flag(s.Paused != nil), s.Account)
 	put(descTuned, flag(s.Tuned != nil), s.Account)
+	n := map[string]float64{}
+	for i := range s.Withheld {
+		n[s.Withheld[i].Scope]++
+	}
+	for _, scope := range []string{ledger.ScopeBatch, ledger.ScopeDevice} {
+		put(descWithheld, n[scope], s.Account, scope)
+	}
 	put(descCertUntil, float64(s.certificateUntil.Unix()), s.Account)
 	if !s.passwordUntil.IsZero() {
 		put(descPassUntil, float64(s.passwordUntil.Unix()), s.Account)

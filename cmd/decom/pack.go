@@ -103,16 +103,24 @@ func (a *app) pack(ctx context.Context, args []string, only string, asJSON bool)
 		if only != "" && only != name {
 			continue
 		}
-		err := history(ctx, conn.Ledger(name), name, k, func(e packEvent) error {
-			found++
+		tell := func(e packEvent) error {
 			if asJSON {
 				return enc.Encode(e)
 			}
 			a.printPackEvent(e)
 			return nil
+		}
+		controls, err := history(ctx, conn.Ledger(name), name, k, func(e packEvent) error {
+			found++
+			return tell(e)
 		})
 		if err != nil {
 			return fmt.Errorf("ledger of %s: %w", name, err)
+		}
+		for _, e := range withheldEvents(name, controls, code, scannedBatch(args)) {
+			if err := tell(e); err != nil {
+				return err
+			}
 		}
 		if !asJSON {
 			a.printPackState(ctx, c, name, k)
@@ -124,15 +132,16 @@ func (a *app) pack(ctx context.Context, args []string, only string, asJSON bool)
 	return nil
 }
 
-// history walks an account's ledger for one pack. Facts about its attempts as a whole
+// history walks an account's ledger for one pack, and returns what is set for the account. Facts about its attempts as a whole
 // (submitted, used) belong to it too.
-func history(ctx context.Context, l *queue.Ledger, account string, k scan.PackID, fn func(packEvent) error) error {
+func history(ctx context.Context, l *queue.Ledger, account string, k scan.PackID, fn func(packEvent) error) (c ledger.Controls, err error) {
 	attempts := map[string]scan.Op{}
-	_, err := l.Read(ctx, 1, func(e queue.Entry) error {
+	_, err = l.Read(ctx, 1, func(e queue.Entry) error {
 		r, err := ledger.Decode(e.Payload, account)
 		if err != nil {
 			return fmt.Errorf("record %d: %w", e.Seq, err)
 		}
+		c.Add(e.Seq, r)
 		for _, ev := range packEvents(r, k, attempts) {
 			ev.Seq, ev.At, ev.By, ev.Account = e.Seq, r.At, r.By, account
 			if err := fn(ev); err != nil {
@@ -141,7 +150,30 @@ func history(ctx context.Context, l *queue.Ledger, account string, k scan.PackID
 		}
 		return nil
 	})
-	return err
+	return c, err
+}
+
+// scannedBatch is the batch that the raw text of a scan names, "" when only code and serial are given.
+func scannedBatch(args []string) string {
+	if len(args) != 1 {
+		return ""
+	}
+	r, rej := worker.ReadImport(args[0], time.Now())
+	if rej != nil {
+		return ""
+	}
+	return r.Pack.Batch()
+}
+
+// withheldEvents tell why scans of the pack may wait: its batch is withheld, or, when that is not
+// known, a batch of its product.
+func withheldEvents(account string, c ledger.Controls, code, batch string) (evs []packEvent) {
+	for _, w := range c.Withholds(time.Now()) {
+		if l := w.Scope.Lot; l.Code == code && w.Scope.Device == "" && (batch == "" || l.Batch == batch) {
+			evs = append(evs, packEvent{Seq: w.Seq, At: w.At, Account: account, What: "withheld", Source: w.Scope.String(), Who: w.Who, Why: w.Why})
+		}
+	}
+	return evs
 }
 
 func packEvents(r *ledger.Record, k scan.PackID, attempts map[string]scan.Op) []packEvent {
@@ -192,6 +224,7 @@ var packWords = map[string]scan.Text{
 	"release":   {FR: "vérifié non fait : à renvoyer", EN: "verified as not done: due again"},
 	"park":      {FR: "mise de côté", EN: "put aside"},
 	"review":    {FR: "décision d'une personne", EN: "a person's decision"},
+	"withheld":  {FR: "lot retenu, ses lectures attendent", EN: "batch withheld, its scans wait"},
 }
 
 func (a *app) printPackEvent(e packEvent) {

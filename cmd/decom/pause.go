@@ -213,6 +213,7 @@ func controlStatus(s *ledger.Standing) *ControlStatus {
 func (s *AccountStatus) controls(c ledger.Controls, now time.Time) {
 	pause, tune := c.Now(now)
 	s.Paused, s.Tuned, s.VerifyFirst = controlStatus(pause), controlStatus(tune), controlStatus(c.Verify)
+	s.Withheld = withheldStatus(c.Withholds(now))
 }
 
 // controlLines tell what people set, for screens: one line each, without its mark.

@@ -152,7 +152,7 @@ func (a *app) reviewShow(ctx context.Context, args []string, only string) error 
 		}
 		known = true
 		a.sayf("boîte %s, produit %s, compte %s : %s", "pack %s, product %s, account %s: %s", k, c.Pack.Code(), account, c.State.Phase)
-		err := history(ctx, d.conn.Ledger(account), account, k, func(e packEvent) error { a.printPackEvent(e); return nil })
+		_, err := history(ctx, d.conn.Ledger(account), account, k, func(e packEvent) error { a.printPackEvent(e); return nil })
 		if err != nil {
 			return fmt.Errorf("ledger of %s: %w", account, err)
 		}

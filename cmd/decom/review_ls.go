@@ -20,7 +20,7 @@ import (
 
 // reviewItem is one line of decom review ls --json. Fields are added, never renamed.
 type reviewItem struct {
-	What    string      `json:"what"` // pack, or scan: a rejected one
+	What    string      `json:"what"` // pack; scan: a rejected one; batch, device: withheld
 	Account string      `json:"account"`
 	Pack    scan.PackID `json:"pack,omitempty"`
 	Scheme  scan.Scheme `json:"scheme,omitempty"`
@@ -114,6 +114,13 @@ func (d *desk) waiting(ctx context.Context, account string, f listFlags) ([]revi
 			items = append(items, c.item(account, k, f.serials))
 		}
 	}
+	controls, err := worker.ControlsOf(ctx, records, d.store, account)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range controls.Withholds(time.Now()) {
+		items = append(items, withheldItem(account, w))
+	}
 	if f.rejected > 0 {
 		more, err := rejected(ctx, records, account, time.Now().Add(-f.rejected))
 		if err != nil {
@@ -173,6 +180,17 @@ func (c *reviewCase) item(account string, k scan.PackID, serials bool) reviewIte
 	return it
 }
 
+// withheldItem is a batch or device of which nothing new is sent until a person frees it.
+func withheldItem(account string, w ledger.Withheld) reviewItem {
+	it := reviewItem{What: w.Scope.Kind(), Account: account, Scheme: w.Scope.Lot.Scheme, Product: w.Scope.Lot.Code, Batch: w.Scope.Lot.Batch,
+		Since: w.At, Seq: w.Seq, Reason: scan.BatchWithheld, Source: w.Scope.Device, Who: w.Who, Why: w.Why}
+	if w.Scope.Device != "" {
+		it.Reason = scan.DeviceWithheld
+	}
+	it.Message = scan.Message(scan.Supply, scan.Refused, it.Reason)
+	return it
+}
+
 // rejected lists the scans that were rejected since then. Their text is not on the
 // ledger: the outcome and the scan stream have it.
 func rejected(ctx context.Context, records worker.Records, account string, since time.Time) (items []reviewItem, err error) {
@@ -209,10 +227,13 @@ func (a *app) printReview(items []reviewItem, serials bool) error {
 			product += " " + it.Serial
 		}
 		name := string(it.Pack)
-		if it.What == "scan" {
+		switch it.What {
+		case "scan":
 			name = it.Event
+		case ledger.ScopeBatch:
+			product += " " + it.Batch
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", it.Since, it.Account, name, dash(product), dash(it.Op),
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", it.Since, it.Account, dash(name), dash(product), dash(it.Op),
 			dash(string(it.Result)), dash(string(it.Reason)), dash(it.State), dash(it.AlertID), dash(it.Source))
 	}
 	return w.Flush()

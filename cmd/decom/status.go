@@ -19,7 +19,6 @@ import (
 
 	"decom/nmvs"
 	"decom/worker"
-	"decom/worker/ledger"
 	"decom/worker/packstate"
 	"decom/worker/scan"
 
@@ -71,6 +70,8 @@ type AccountStatus struct {
 	Paused        *ControlStatus         `json:"paused,omitempty"`                 // by a person: nothing new is sent
 	Tuned         *ControlStatus         `json:"tuned,omitempty"`                  // by a person: other limits
 	VerifyFirst   *ControlStatus         `json:"verify_first,omitempty"`           // both stores lost: each pack is verified before it is sent
+	Withheld      []WithheldStatus       `json:"withheld,omitempty"`               // batches and devices of which nothing new is sent
+	WithheldScans int                    `json:"withheld_scans,omitempty"`         // their scans that this process keeps waiting
 	Stores        string                 `json:"stores,omitempty"`                 // why figures of the stores are missing
 
 	Password string        `json:"password_until,omitempty"` // once NMVS has said so
@@ -138,7 +139,8 @@ func (u *unit) fill(s *AccountStatus) {
 	if time.Since(u.live.lastBad) < troubleFresh {
 		s.Trouble = u.live.trouble
 	}
-	s.controls(ledger.Controls{Pause: u.live.pace.Pause, Tune: u.live.pace.Tune, Verify: u.live.pace.Verify}, time.Now())
+	s.controls(u.live.pace.Controls(), time.Now())
+	s.WithheldScans = n.Withheld
 	s.Alerts = slices.Clone(u.live.alerts)
 	if s.passwordUntil = u.live.passwordUntil; !s.passwordUntil.IsZero() {
 		s.Password = scan.Time(s.passwordUntil)
@@ -393,6 +395,9 @@ func (a *app) sayWrong(c *AccountStatus, say func(fr, en string, args ...any)) {
 		say("! %s est ARRÊTÉ : %s", "! %s is HALTED: %s", c.Account, c.HaltedWhy)
 	}
 	for _, line := range c.controlLines(a.lang) {
+		say("! %s : %s", "! %s: %s", c.Account, line)
+	}
+	for _, line := range c.withheldLines(a.lang) {
 		say("! %s : %s", "! %s: %s", c.Account, line)
 	}
 	if c.Stores != "" {

@@ -201,7 +201,7 @@ func (v *topView) troubles(s *AccountStatus) (lines []string) {
 	if s.Halted {
 		lines = append(lines, v.text("!   ARRÊTÉ : %s", "!   HALTED: %s", s.HaltedWhy))
 	}
-	for _, line := range s.controlLines(v.lang) {
+	for _, line := range append(s.controlLines(v.lang), s.withheldLines(v.lang)...) {
 		lines = append(lines, "!   "+line)
 	}
 	if s.LedgerWaits > 0 {
