@@ -68,8 +68,8 @@ func TestFiveHundredPacksOfABatchThatNobodyUploadedRaiseAHandfulOfAlerts(t *test
 	})
 	alerts, calls := l.alerts(), l.calls("G120")-before-8
 	t.Logf("500 packs: %d calls, %d alerts", calls, alerts)
-	if alerts < 3 || alerts > 12 || calls != alerts {
-		t.Errorf("%d calls and %d alerts, want 3 to 12 of each", calls, alerts)
+	if alerts < 3 || alerts > 2*8+3 || calls != alerts { // each process may have its parallel calls on their way
+		t.Errorf("%d calls and %d alerts, want 3 to 19 of each", calls, alerts)
 	}
 	if got := one.metric(fmt.Sprintf(`decom_withheld{account=%q,scope="batch"}`, l.account)); got != "1" {
 		t.Errorf("decom_withheld is %q", got)
