@@ -16,6 +16,7 @@ type plan struct {
 	bulk      bool // the account has that service
 	mixed     bool
 	listing   bool
+	withhold  bool // people withhold and free, and a batch is not uploaded
 	doubt     Doubt
 	settle    Grade
 	tolerance int
@@ -85,6 +86,8 @@ func (p *plan) force(list string) error {
 			p.tolerance = n
 		case "tempo":
 			p.tempo = n
+		case "withhold":
+			p.withhold = n != 0
 		case "foreign":
 			p.foreign = n
 		default:
@@ -99,8 +102,8 @@ func (p *plan) force(list string) error {
 
 // String is what -plan takes, and more.
 func (p plan) String() string {
-	return fmt.Sprintf("workers=%d mode=%s (bulk %v, mixed %v, listing %v) doubt=%s settle=%s tolerance=%d foreign=%d stores=%s tempo=%d",
-		p.workers, p.mode, p.bulk, p.mixed, p.listing, p.doubt, p.settle, p.tolerance, p.foreign, p.stores, p.tempo)
+	return fmt.Sprintf("workers=%d mode=%s (bulk %v, mixed %v, listing %v) doubt=%s settle=%s tolerance=%d foreign=%d stores=%s tempo=%d withhold=%v",
+		p.workers, p.mode, p.bulk, p.mixed, p.listing, p.doubt, p.settle, p.tolerance, p.foreign, p.stores, p.tempo, p.withhold)
 }
 
 // settings are the plan's part of the account's configuration. Times are short, in the

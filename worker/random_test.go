@@ -127,6 +127,7 @@ func newChaos(w *world, seed uint64) (*chaos, error) {
 	c := &chaos{w: w, seed: seed, rands: map[string]*rand.Rand{}, on: true, saved: w.store.Save(), sleepers: map[chan struct{}]bool{}}
 	var err error
 	c.plan, err = planOf(rand.New(rand.NewPCG(seed, 11)), *forcePlan)
+	c.withhold = c.withhold || withholds(seed)
 	w.tracing = true
 	return c, err
 }
@@ -191,6 +192,7 @@ func (c *chaos) run() {
 	}
 	for range c.acts {
 		c.act()
+		c.actWithhold()
 		w.during(w.span(time.Duration(c.pick("time", 20000)) * time.Millisecond))
 	}
 	c.calm()
@@ -234,6 +236,7 @@ func (c *chaos) calm() {
 			}
 			continue
 		}
+		c.freeAll()
 		busy := w.quiet()
 		if busy == "" && n > 0 {
 			break
@@ -244,6 +247,7 @@ func (c *chaos) calm() {
 		}
 	}
 	w.hold()
+	c.holdWithheld()
 }
 
 // resume is a person who looks at a halted account. It says that nothing goes on any

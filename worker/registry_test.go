@@ -54,6 +54,7 @@ type registry struct {
 	verify  int                              // verifies written
 	pings   int
 	alerts  int
+	unknown int         // alerts for packs of a batch that nobody uploaded
 	stop    bool        // no byte may arrive: the account is halted
 	forgot  atomic.Bool // the projection may lose records between the sender's last look and its write
 	lossy   atomic.Bool // the ledger lost records: its fold does not tell which attempt is open
@@ -132,7 +133,7 @@ func (r *registry) always(f fate) {
 func (r *registry) alertsRaised() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.alerts
+	return r.alerts + r.unknown
 }
 
 func (r *registry) setDown(down bool) {
@@ -420,7 +421,7 @@ func (r *registry) changeNow(call nmvs.Call, pk nmvs.Pack, op scan.Op, c string)
 		p.reasons, p.ours, p.by, p.undone, p.repeats = nil, false, "", true, 0
 		return ""
 	case r.missing && lotOf(pk.Serial) == missingLot:
-		r.alerts++
+		r.unknown++
 		return "NMVS_NC_PC_02"
 	case len(p.reasons) == 0:
 		p.reasons, p.ours, p.by = []string{want}, true, c
