@@ -62,6 +62,10 @@ type Call struct {
 	NewPassword  string // ActPassword
 	TermsVersion int    // ActAcceptTerms
 
+	// SHA, if set, is what [Client.Digest] must say of the bytes that leave; others are not
+	// written: class [NotSent], [ErrBytes].
+	SHA string
+
 	// Guard, if set, is called exactly once when the connection is ready, before
 	// the first byte of the request is written, on another goroutine than Do's
 	// caller; Do does not return before it has. If it returns an error nothing

@@ -133,6 +133,10 @@ func (c *Client) Do(ctx context.Context, call Call) (Answer, error) {
 		giveBuffer(buf)
 		return c.fail(&call, op, Answer{Finding: Finding{Class: unsendable(err)}}, err)
 	}
+	if call.SHA != "" && call.SHA != c.digestOf(*buf) {
+		giveBuffer(buf)
+		return c.fail(&call, op, Answer{Finding: Finding{Class: NotSent}}, ErrBytes)
+	}
 	ans, err := c.exchange(ctx, &call, op, buf)
 	if !ans.Class.Answered() {
 		return c.fail(&call, op, ans, err)

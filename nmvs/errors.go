@@ -43,6 +43,8 @@ var (
 	ErrNotConfigured = errors.New("not configured")
 	// ErrTimeout marks a call that had no whole answer in its time.
 	ErrTimeout = errors.New("no answer in time")
+	// ErrBytes marks a call whose bytes are not those that [Call.SHA] names.
+	ErrBytes = errors.New("the request differs from the one that was recorded")
 	// ErrStopped marks a call given up before its guard had let it pass.
 	ErrStopped = errors.New("stopped before writing")
 	// ErrGuard marks a call that its guard refused; the guard's error is in the

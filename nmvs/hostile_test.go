@@ -365,6 +365,17 @@ func TestTheDigestIsOfTheCallNotOfTheCredentials(t *testing.T) {
 		if len(d) != 64 || d != b.Digest(call) || d != a.Digest(call) {
 			t.Errorf("call %d: digests %q, %q", i, d, b.Digest(call))
 		}
+		s, err := b.login.secrets()
+		if err != nil {
+			t.Fatal(err)
+		}
+		op, err := b.operation(&call)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes, err := b.render(nil, &call, op, s); err != nil || b.digestOf(bytes) != d {
+			t.Errorf("call %d: the bytes that leave have another digest (%v)", i, err)
+		}
 		if j, again := seen[d]; again {
 			t.Errorf("calls %d and %d have one digest", i, j)
 		}

@@ -1,6 +1,7 @@
 package nmvs
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
@@ -38,6 +39,27 @@ func (c *Client) Digest(call Call) string {
 	}
 	sum := sha256.Sum256(*buf)
 	return hex.EncodeToString(sum[:])
+}
+
+// authOpen and authClose stand once in a request, around the credentials: no text can hold
+// them, because it is escaped.
+const (
+	authOpen  = "<t:Header><t:Auth>"
+	authClose = "</t:Auth>"
+)
+
+// digestOf is Digest of a request that is rendered with its credentials: the bytes themselves
+// are judged, and rendered once. It does not fit [ActPassword], whose body has secrets, too.
+func (c *Client) digestOf(b []byte) string {
+	h := sha256.New()
+	if from := bytes.Index(b, []byte(authOpen)); from >= 0 {
+		from += len(authOpen)
+		h.Write(b[:from])
+		h.Write(appendAuth(nil, secrets{}))
+		b = b[from+max(bytes.Index(b[from:], []byte(authClose)), 0):]
+	}
+	h.Write(b)
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // render appends the whole envelope to b. It is the only writer of requests, and
@@ -78,14 +100,10 @@ func renderedSize(call *Call) int {
 }
 
 func (c *Client) appendHeader(b []byte, call *Call, s secrets) []byte {
-	b = append(b, "<t:Header><t:Auth>"...)
-	b = element(b, "ClientLoginId", s.clientLoginID)
-	b = element(b, "UserId", s.userID)
-	b = element(b, "Password", s.password)
-	if s.subUserID != "" {
-		b = element(b, "SubUserId", s.subUserID)
-	}
-	b = append(b, "</t:Auth><t:UserSoftware"...)
+	b = append(b, authOpen...)
+	b = appendAuth(b, s)
+	b = append(b, authClose...)
+	b = append(b, "<t:UserSoftware"...)
 	b = attribute(b, "name", c.cfg.Software.Name)
 	b = attribute(b, "supplier", c.cfg.Software.Supplier)
 	b = attribute(b, "version", c.cfg.Software.Version)
@@ -93,6 +111,16 @@ func (c *Client) appendHeader(b []byte, call *Call, s secrets) []byte {
 	b = element(b, "ClientTrxId", call.C)
 	b = element(b, "Language", c.cfg.Language)
 	return append(b, "</t:Transaction></t:Header>"...)
+}
+
+func appendAuth(b []byte, s secrets) []byte {
+	b = element(b, "ClientLoginId", s.clientLoginID)
+	b = element(b, "UserId", s.userID)
+	b = element(b, "Password", s.password)
+	if s.subUserID != "" {
+		b = element(b, "SubUserId", s.subUserID)
+	}
+	return b
 }
 
 func (c *Client) appendBody(b []byte, call *Call, op Operation, s secrets) []byte {

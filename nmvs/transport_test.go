@@ -131,6 +131,29 @@ func TestACallGoesOutOnceAsTheVendorWantsIt(t *testing.T) {
 	}
 }
 
+func TestOnlyTheBytesThatWereRecordedLeave(t *testing.T) {
+	s := newSite(t, replyWith(200, golden(t, "g120.success.reply", 5)))
+	c := s.client(t)
+	for _, call := range []Call{supplyA, bulkB, mixedC} {
+		call.SHA = c.Digest(call)
+		other := call
+		other.Packs = []Pack{call.Packs[0]}
+		other.Packs[0].Serial += "0" // a pack that was not recorded
+		other.Guard = func() error { t.Error("a connection is ready for other bytes"); return nil }
+		a, err := c.Do(t.Context(), other)
+		expect(t, err, a, NotSent, ErrBytes)
+		other.SHA = "none"
+		a, err = c.Do(t.Context(), other)
+		expect(t, err, a, NotSent, ErrBytes)
+	}
+	if n := s.seen.Load(); n != 0 {
+		t.Errorf("%d requests", n)
+	}
+	recorded := with(supplyA, func(call *Call) { call.SHA = c.Digest(supplyA) })
+	a, err := c.Do(t.Context(), recorded)
+	expect(t, err, a, Success, nil)
+}
+
 func TestNoConnectionMeansNotSent(t *testing.T) {
 	s := newSite(t, replyWith(200, ""))
 	var guards atomic.Int32

@@ -285,6 +285,9 @@ func (r *registry) wrote(call nmvs.Call, read bool) {
 		return
 	}
 	r.changes = append(r.changes, call)
+	if call.SHA != digestOf(call) {
+		r.t.Errorf("BYTES: attempt %s is not sent under the hash of its record: %q", call.C, call.SHA)
+	}
 	if digest, twice := r.bytes[call.C]; twice && (!r.refusesUsed || digest != digestOf(call)) {
 		r.t.Errorf("BYTES: attempt %s is written twice", call.C)
 	}

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,6 @@ var (
 	errNotOpen  = errors.New("the attempt is no longer open, or fenced")
 	errDraining = errors.New("the worker drains")
 	errLatched  = errors.New("the account is halted")
-	errBytes    = errors.New("the request differs from the one on the ledger")
 )
 
 // send is S7 and S8 for one attempt: one write, one answer, one fact, or none when the
@@ -32,19 +32,20 @@ var (
 func (a *Account) send(work context.Context, job sendJob) ending {
 	end := ending{c: job.att.C, bulk: job.att.Svc != ledger.Single}
 	call, err := callOf(&job.att.Open)
-	if err == nil && a.deps.NMVS.Digest(call) != job.att.SHA {
-		err = errBytes
-	}
 	if err != nil { // our bug; found before anything left
 		a.log.Error("attempt cannot be sent", "trx", job.att.C, "err", err)
 		end.claims = []claim{offClaim(job.att, false, ledger.Fact{})}
 		return end
 	}
+	call.SHA = cmp.Or(job.att.SHA, "none") // what leaves is what the ledger says, or nothing does
 	call.Guard = func() error { return a.guard(work, job) }
 	ctx, cancel := context.WithTimeout(work, a.cfg.TSend+a.cfg.tHTTP(job.att.Svc))
 	defer cancel()
 	began := time.Now()
 	ans, err := a.deps.NMVS.Do(ctx, call)
+	if errors.Is(err, nmvs.ErrBytes) { // our bug; found before anything left
+		a.log.Error("attempt cannot be sent", "trx", job.att.C, "err", err)
+	}
 	class := classOf(ans, err)
 	a.learn(call.Service, class, began, ans.RetryAfter)
 	if h := a.deps.Hooks.Call; h != nil {
