@@ -139,7 +139,8 @@ func (w *world) start(name string, rank int) *process {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	pub := &Publisher{Account: acc, Sites: []string{site}, Outbox: p.conn.Outbox(acc), Outcomes: p.conn, Records: p.conn.Ledger(acc), Broken: p.acc.ChainBroken, Traces: p.acc.Traces()}
+	pub := &Publisher{Account: acc, Sites: []string{site}, Outbox: p.conn.Outbox(acc), Outcomes: p.conn, Records: p.conn.Ledger(acc),
+		Recent: p.acc.Recent, After: p.acc.RecentAfter, Broken: p.acc.ChainBroken, Traces: p.acc.Traces()}
 	w.mu.Lock()
 	w.procs = append(w.procs, p)
 	w.mu.Unlock()

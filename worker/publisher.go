@@ -24,6 +24,9 @@ type Publisher struct {
 	Log      *slog.Logger
 	// Recent returns a record that was written in this process lately, or nil. May be nil.
 	Recent func(ledger.Head) *ledger.Record
+	// After returns what was written in this process lately right behind a record, or nil: its
+	// outcomes leave with those of that record. May be nil.
+	After func(ledger.Head) (ledger.Head, *ledger.Record)
 	// Broken is called when a record does not follow the one before it: the account must
 	// halt ([Account.ChainBroken]). May be nil.
 	Broken func()
@@ -31,12 +34,15 @@ type Publisher struct {
 	// carries its scan's traceparent on. nil: none does.
 	Traces *Traces
 
-	told     map[string]bool // places that the stream held already
-	toldFrom time.Time       // from this record's time on,
-	toldAt   time.Time       // when it was asked
-	opening  *shelf          // records that opened attempts: an attempt's outcomes need its opening
-	before   ledger.Head     // the last record that came, and
-	turn     uint64          // its turn
+	told     map[string]bool      // places that the stream held already
+	toldFrom time.Time            // from this record's time on,
+	toldAt   time.Time            // when it was asked
+	opening  *shelf               // records that opened attempts: an attempt's outcomes need its opening
+	before   ledger.Head          // the last record that came, and
+	turn     uint64               // its turn
+	came     uint64               // the last turn, whatever became of it
+	alone    int                  // records that came since nobody else got one
+	sent     map[ledger.Head]bool // un-acked records whose outcomes are stored
 }
 
 // Run publishes until ctx ends; it returns ctx's cause then. Anything else that fails is
@@ -80,24 +86,85 @@ func (p *Publisher) publish(ctx context.Context, rec queue.OutboxRecord) error {
 		p.Log.Error("ledger record without outcomes", "account", p.Account, "seq", e.Seq, "err", err)
 		return rec.Ack(ctx)
 	}
-	if len(r.Open) > 0 {
-		p.opening.put(e.Head(), r)
+	if rec.Turn() != p.came+1 {
+		p.alone = 0
 	}
-	outs, err := outcomesOf(p.Account, e.Seq, r, func(seq uint64, c string) (*ledger.Record, error) { return p.record(ctx, seq, c) })
-	if err != nil {
-		return err
+	p.came, p.alone = rec.Turn(), p.alone+1
+	if !p.sent[e.Head()] {
+		if err := p.tell(ctx, e, r, began); err != nil {
+			return err
+		}
 	}
-	if err := p.send(ctx, e, outs); err != nil {
-		return err
-	}
-	p.Traces.ended(began, e.Seq, outs)
 	if err := p.holdLink(ctx, rec, r); err != nil {
 		return err
 	}
-	return rec.Ack(ctx)
+	if err := rec.Ack(ctx); err != nil {
+		return err
+	}
+	delete(p.sent, e.Head())
+	return nil
 }
 
-func (p *Publisher) send(ctx context.Context, e queue.Entry, outs []said) error {
+const (
+	// togetherFrom is how many records must have come one after another before outcomes of
+	// later ones leave with them: another process that gets one of those cannot know, has it
+	// refused as a repetition, and reads the stream back to see by whom.
+	togetherFrom = 16
+	// together is how many outcomes of several records leave as one: the most that the server
+	// takes at once. Each batch is a folder of its own for it, with three syncs of the disk.
+	together = 1000
+	// keptSent bounds what is remembered of records that others acknowledged.
+	keptSent = 256
+)
+
+// tell stores the outcomes of a record, and with them those of the records that this
+// process wrote behind it: each would cost a batch of its own.
+func (p *Publisher) tell(ctx context.Context, e queue.Entry, r *ledger.Record, began time.Time) error {
+	h := e.Head()
+	type part struct {
+		head ledger.Head
+		n    int // of outs
+	}
+	var parts []part
+	var all []said
+	for {
+		if len(r.Open) > 0 {
+			p.opening.put(h, r)
+		}
+		outs, err := outcomesOf(p.Account, h.Seq, r, func(seq uint64, c string) (*ledger.Record, error) { return p.record(ctx, seq, c) })
+		if err != nil && len(parts) == 0 {
+			return err
+		}
+		if err != nil || len(parts) > 0 && len(all)+len(outs) > together {
+			break // its turn comes
+		}
+		if parts = append(parts, part{h, len(outs)}); len(parts) == 1 {
+			all = outs
+		} else {
+			all = append(all, outs...)
+		}
+		if p.After == nil || p.alone < togetherFrom || len(parts) == keptSent {
+			break
+		}
+		if h, r = p.After(h); r == nil {
+			break
+		}
+	}
+	if err := p.send(ctx, e.Time, all); err != nil {
+		return err
+	}
+	if p.sent == nil || len(p.sent) > keptSent {
+		p.sent = map[ledger.Head]bool{}
+	}
+	for _, one := range parts {
+		p.sent[one.head] = true
+		p.Traces.ended(began, one.head.Seq, all[:one.n])
+		all = all[one.n:]
+	}
+	return nil
+}
+
+func (p *Publisher) send(ctx context.Context, stored time.Time, outs []said) error {
 	msgs := make([]queue.Outcome, 0, len(outs))
 	buf := make([]byte, 0, outcomeBytes*len(outs))
 	for i := range outs {
@@ -127,7 +194,7 @@ func (p *Publisher) send(ctx context.Context, e queue.Entry, outs []said) error 
 		}
 	}
 	if len(swallowed) > 0 {
-		return p.rescue(ctx, swallowed, e.Time)
+		return p.rescue(ctx, swallowed, stored)
 	}
 	return nil
 }
@@ -196,6 +263,7 @@ func (p *Publisher) readBack(ctx context.Context, since time.Time) error {
 		return err
 	}
 	p.told, p.toldFrom, p.toldAt = told, since, time.Now()
+	p.sent = nil // the stream knows better: a loss may have taken some of it away
 	return nil
 }
 

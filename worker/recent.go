@@ -22,6 +22,7 @@ type written struct {
 	hash string
 	rec  *ledger.Record
 	at   time.Time
+	next uint64 // sequence of the record that recent got behind this one; 0: none
 }
 
 // shelfTime is well above the time from an opening to its outcome when nothing goes wrong; who
@@ -46,7 +47,7 @@ func (s *shelf) put(h ledger.Head, r *ledger.Record) {
 		s.order = append(s.order, h.Seq)
 	}
 	now := time.Now()
-	s.recs[h.Seq] = written{h.Hash, r, now}
+	s.recs[h.Seq] = written{hash: h.Hash, rec: r, at: now}
 	for s.packs += weight(r); len(s.order) > 1 && (s.packs > s.most || now.Sub(s.recs[s.order[0]].at) >= shelfTime); s.order = s.order[1:] {
 		s.packs -= weight(s.recs[s.order[0]].rec)
 		delete(s.recs, s.order[0])
@@ -72,6 +73,26 @@ func (r *recent) add(h ledger.Head, rec *ledger.Record) {
 		r.recs = newShelf(recentPacks)
 	}
 	r.recs.put(h, rec)
+	if w := r.recs.get(rec.PrevSeq); w.rec != nil && w.hash == rec.Prev {
+		w.next = h.Seq
+		r.recs.recs[rec.PrevSeq] = w
+	}
+}
+
+// after returns the record behind head, if this process wrote that, too; nil: it did not, or it is
+// not known any more.
+func (r *recent) after(h ledger.Head) (ledger.Head, *ledger.Record) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.recs == nil {
+		return ledger.Head{}, nil
+	}
+	if w := r.recs.get(h.Seq); w.hash == h.Hash && w.next != 0 {
+		if n := r.recs.get(w.next); n.rec != nil && n.rec.PrevSeq == h.Seq && n.rec.Prev == h.Hash {
+			return ledger.Head{Seq: w.next, Hash: n.hash}, n.rec
+		}
+	}
+	return ledger.Head{}, nil
 }
 
 // get returns the record at that head, or nil.
@@ -90,3 +111,8 @@ func (r *recent) get(h ledger.Head) *ledger.Record {
 // Recent returns a record that this account's loop wrote lately, or nil: for the Publisher
 // of the same process. Any goroutine may call it.
 func (a *Account) Recent(h ledger.Head) *ledger.Record { return a.recent.get(h) }
+
+// RecentAfter returns the record that this account's loop wrote lately right behind head, and that
+// record's head; nil when it wrote none. For the Publisher of the same process. Any
+// goroutine may call it.
+func (a *Account) RecentAfter(h ledger.Head) (ledger.Head, *ledger.Record) { return a.recent.after(h) }

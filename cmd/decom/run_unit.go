@@ -93,7 +93,7 @@ func (p *process) newUnit(a *Account) (*unit, error) {
 		return nil, exitWith(exitConfig, err)
 	}
 	u.publisher = &worker.Publisher{Account: a.Name, Sites: a.Sites, Outbox: p.conn.Outbox(a.Name),
-		Outcomes: p.conn, Records: p.conn.Ledger(a.Name), Log: p.log, Recent: u.loop.Recent, Broken: u.loop.ChainBroken,
+		Outcomes: p.conn, Records: p.conn.Ledger(a.Name), Log: p.log, Recent: u.loop.Recent, After: u.loop.RecentAfter, Broken: u.loop.ChainBroken,
 		Traces: u.loop.Traces()}
 	return u, nil
 }
