@@ -23,7 +23,7 @@ type Scans interface {
 
 // Records is an account's ledger. Append is compare-and-set on prev: won returns
 // the new head, lost is [queue.ErrLost]; it comes back with anything else only when
-// ctx ended. One append at a time.
+// ctx ended. One append at a time; payload is the caller's again when it returns.
 type Records interface {
 	Append(ctx context.Context, prev ledger.Head, payload []byte) (ledger.Head, error)
 	Last(ctx context.Context) (queue.Entry, bool, error)
@@ -88,7 +88,8 @@ type Outbox interface {
 	Next(ctx context.Context) (queue.OutboxRecord, error)
 }
 
-// Outcomes is the stream of outcomes.
+// Outcomes is the stream of outcomes. The bodies are the caller's again when PublishOutcomes
+// returns.
 type Outcomes interface {
 	PublishOutcomes(ctx context.Context, outs []queue.Outcome) ([]queue.Ack, error)
 	OutcomesSince(ctx context.Context, since time.Time, sites []string, fn func(ref string, body []byte) error) error

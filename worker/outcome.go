@@ -14,11 +14,11 @@ type said struct {
 	out scan.Outcome
 }
 
-// outcomesOf lists the outcomes of a record: one for each note and for each final
+// outcomesOf adds the outcomes of a record to outs: one for each note and for each final
 // result or park (protocol.md section 7). opening fetches the record that opened an
 // attempt, by its sequence and the attempt; it is asked for facts only.
-func outcomesOf(account string, seq uint64, r *ledger.Record, opening func(uint64, string) (*ledger.Record, error)) ([]said, error) {
-	outs := make([]said, 0, r.Packs())
+func outcomesOf(outs []said, account string, seq uint64, r *ledger.Record, opening func(uint64, string) (*ledger.Record, error)) ([]said, error) {
+	from := len(outs)
 	place := account + "/" + strconv.FormatUint(seq, 10) + "/"
 	add := func(o ledger.Origin, p *scan.Pack, a *ledger.Answer, trx string, attempts, offset int) {
 		site, device := splitSource(o.Src)
@@ -32,7 +32,7 @@ func outcomesOf(account string, seq uint64, r *ledger.Record, opening func(uint6
 		if a.Result == scan.Rejected && p == nil {
 			out.Offset = &offset
 		}
-		outs = append(outs, said{place + strconv.Itoa(len(outs)), out})
+		outs = append(outs, said{place + strconv.Itoa(len(outs)-from), out})
 	}
 	for i := range r.Note {
 		n := &r.Note[i]
@@ -50,16 +50,16 @@ func outcomesOf(account string, seq uint64, r *ledger.Record, opening func(uint6
 		}
 		rec, err := opening(f.Of, f.C)
 		if err != nil {
-			return nil, err
+			return outs[:from], err
 		}
 		o := attemptOf(rec, f.C)
 		if o == nil {
-			return nil, fmt.Errorf("record %d did not open attempt %s", f.Of, f.C)
+			return outs[:from], fmt.Errorf("record %d did not open attempt %s", f.Of, f.C)
 		}
 		for _, fp := range f.Packs {
 			p, err := o.Pack(fp.I)
 			if err != nil {
-				return nil, err
+				return outs[:from], err
 			}
 			a, attempts := fp.Answer, o.Packs[fp.I].Calls
 			if a == nil {

@@ -55,7 +55,7 @@ func TestOutcomesAreTheContracts(t *testing.T) {
 			{Kind: ledger.Halt, Why: "x"},
 		}}
 	asked := []uint64{}
-	outs, err := outcomesOf("chu-exemple", 77, &rec, func(seq uint64, _ string) (*ledger.Record, error) { asked = append(asked, seq); return &opened, nil })
+	outs, err := outcomesOf(nil, "chu-exemple", 77, &rec, func(seq uint64, _ string) (*ledger.Record, error) { asked = append(asked, seq); return &opened, nil })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync"
 	"time"
 
 	"decom/queue"
@@ -121,76 +123,96 @@ const (
 // process wrote behind it: each would cost a batch of its own.
 func (p *Publisher) tell(ctx context.Context, e queue.Entry, r *ledger.Record, began time.Time) error {
 	h := e.Head()
-	type part struct {
-		head ledger.Head
-		n    int // of outs
-	}
-	var parts []part
-	var all []said
+	desk := desks.Get().(*desk)
+	defer desk.clear()
 	for {
 		if len(r.Open) > 0 {
 			p.opening.put(h, r)
 		}
-		outs, err := outcomesOf(p.Account, h.Seq, r, func(seq uint64, c string) (*ledger.Record, error) { return p.record(ctx, seq, c) })
-		if err != nil && len(parts) == 0 {
+		before, err := len(desk.outs), error(nil)
+		desk.outs, err = outcomesOf(desk.outs, p.Account, h.Seq, r, func(seq uint64, c string) (*ledger.Record, error) { return p.record(ctx, seq, c) })
+		if err != nil && len(desk.parts) == 0 {
 			return err
 		}
-		if err != nil || len(parts) > 0 && len(all)+len(outs) > together {
-			break // its turn comes
+		if err != nil || len(desk.parts) > 0 && len(desk.outs) > together {
+			clear(desk.outs[before:])
+			desk.outs = desk.outs[:before] // its turn comes
+			break
 		}
-		if parts = append(parts, part{h, len(outs)}); len(parts) == 1 {
-			all = outs
-		} else {
-			all = append(all, outs...)
-		}
-		if p.After == nil || p.alone < togetherFrom || len(parts) == keptSent {
+		desk.parts = append(desk.parts, part{h, len(desk.outs) - before})
+		if p.After == nil || p.alone < togetherFrom || len(desk.parts) == keptSent {
 			break
 		}
 		if h, r = p.After(h); r == nil {
 			break
 		}
 	}
-	if err := p.send(ctx, e.Time, all); err != nil {
+	if err := p.send(ctx, e.Time, desk); err != nil {
 		return err
 	}
 	if p.sent == nil || len(p.sent) > keptSent {
 		p.sent = map[ledger.Head]bool{}
 	}
-	for _, one := range parts {
+	outs := desk.outs
+	for _, one := range desk.parts {
 		p.sent[one.head] = true
-		p.Traces.ended(began, one.head.Seq, all[:one.n])
-		all = all[one.n:]
+		p.Traces.ended(began, one.head.Seq, outs[:one.n])
+		outs = outs[one.n:]
 	}
 	return nil
 }
 
-func (p *Publisher) send(ctx context.Context, stored time.Time, outs []said) error {
-	msgs := make([]queue.Outcome, 0, len(outs))
-	buf := make([]byte, 0, outcomeBytes*len(outs))
-	for i := range outs {
-		o := &outs[i]
+// desk is what one call of tell needs for a moment: a megabyte for the outcomes of two bulks.
+type desk struct {
+	parts []part
+	outs  []said
+	msgs  []queue.Outcome
+	text  []byte // of the bodies
+}
+
+// part is a record whose outcomes lie on a desk, and how many they are.
+type part struct {
+	head ledger.Head
+	n    int
+}
+
+var desks = sync.Pool{New: func() any { return new(desk) }}
+
+// clear gives the desk back without what lay on it, so that no record is kept by it.
+func (d *desk) clear() {
+	clear(d.outs)
+	clear(d.msgs)
+	d.parts, d.outs, d.msgs, d.text = d.parts[:0], d.outs[:0], d.msgs[:0], d.text[:0]
+	desks.Put(d)
+}
+
+// send stores the outcomes on the desk, but for those that an earlier process has stored.
+func (p *Publisher) send(ctx context.Context, stored time.Time, d *desk) error {
+	d.text = slices.Grow(d.text, outcomeBytes*len(d.outs)) // in one piece, or the bodies before keep the old ones
+	for i := range d.outs {
+		o := &d.outs[i]
 		if len(p.told) > 0 && p.told[place(o.ref, o.out.EventID)] {
 			delete(p.told, place(o.ref, o.out.EventID))
 			continue
 		}
-		body, all, err := o.body(buf)
-		if buf = all; err != nil {
+		body, all, err := o.body(d.text)
+		if d.text = all; err != nil {
 			return fmt.Errorf("outcome %s: %w", o.ref, err)
 		}
-		msgs = append(msgs, queue.Outcome{Site: o.out.Site, Device: o.out.Device, EventID: o.out.EventID, Ledger: o.ref, Body: body,
+		d.msgs = append(d.msgs, queue.Outcome{Site: o.out.Site, Device: o.out.Device, EventID: o.out.EventID, Ledger: o.ref, Body: body,
 			Trace: p.Traces.of(o.out.Site, o.out.Device, o.out.EventID)})
 	}
-	if len(msgs) == 0 {
+	if len(d.msgs) == 0 {
 		return nil
 	}
-	acks, err := p.Outcomes.PublishOutcomes(ctx, msgs)
+	acks, err := p.Outcomes.PublishOutcomes(ctx, d.msgs)
 	if err != nil {
 		return err
 	}
 	var swallowed []queue.Outcome
 	for i := range acks {
 		if acks[i].Duplicate {
-			swallowed = append(swallowed, msgs[i])
+			swallowed = append(swallowed, d.msgs[i])
 		}
 	}
 	if len(swallowed) > 0 {

@@ -32,7 +32,7 @@ const shelfTime = 2 * time.Minute
 // A pack of a record takes some 600 bytes in memory.
 const (
 	recentPacks  = 16_000 // of this process's own records, some 10 MiB
-	openingPacks = 32_000 // of openings whose outcomes are to come, or that due packs and undos look up
+	openingPacks = 16_000 // of openings whose outcomes are to come, or that due packs and undos look up
 )
 
 func newShelf(packs int) *shelf { return &shelf{most: packs, recs: map[uint64]written{}} }

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"decom/queue"
@@ -141,6 +142,10 @@ func (l *loop) view(work context.Context, ks []scan.PackID) (ledger.States, erro
 	}
 }
 
+// payloads holds buffers for the payloads of records, of at most ledger.MaxBytes or so: they
+// are nobody's any more once an append has ended.
+var payloads = sync.Pool{New: func() any { return new([]byte) }}
+
 // commit is S4 and S5: the record goes on the ledger, then into Redis. sendable says
 // that the opened packs may be sent: only OK and SAME permit it [B3, B3b].
 func (l *loop) commit(work context.Context, d *draft, states ledger.States) (sendable bool, err error) {
@@ -149,10 +154,13 @@ func (l *loop) commit(work context.Context, d *draft, states ledger.States) (sen
 		return false, nil
 	}
 	d.rec.Account, d.rec.By, d.rec.At = l.cfg.Account, l.cfg.Worker, scan.Time(time.Now())
-	payload, err := ledger.Encode(&d.rec, l.head)
+	buf := payloads.Get().(*[]byte)
+	defer payloads.Put(buf)
+	payload, err := ledger.AppendTo(*buf, &d.rec, l.head)
 	if err != nil {
 		return false, err
 	}
+	*buf = payload
 	d.started = time.Now() // the T_SEND clock starts before the append
 	prev := l.head
 	slow := l.beginAppend()

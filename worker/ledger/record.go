@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"decom/worker/scan"
 )
@@ -222,12 +223,16 @@ var ErrRecord = errors.New("not a ledger record")
 // refuses a record over the limits, and one that Decode would refuse: on the ledger it
 // could never be taken back, and would halt the account for good. Only its writer may still
 // hold r: what Pack gives is remembered in it.
-func Encode(r *Record, prev Head) ([]byte, error) {
+func Encode(r *Record, prev Head) ([]byte, error) { return AppendTo(nil, r, prev) }
+
+// AppendTo is [Encode] into b, which must be empty and may have room: what it returns is the
+// payload, in b's memory where that is enough.
+func AppendTo(b []byte, r *Record, prev Head) ([]byte, error) {
 	r.V, r.PrevSeq, r.Prev = version, prev.Seq, prev.Hash
 	if err := r.check(); err != nil {
 		return nil, err
 	}
-	b, err := appendRecord(make([]byte, 0, r.size()), r)
+	b, err := appendRecord(slices.Grow(b[:0], r.size()), r)
 	if err != nil {
 		return nil, err
 	}
