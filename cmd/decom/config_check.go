@@ -27,6 +27,9 @@ const (
 	needDoors                     // the doors: tokens, certificates, folders
 
 	needWorker = needQueue | needStore | needAccounts | needLogin | needDoors
+	// needLook is for commands that read what the stores know: whoever looks need not be able
+	// to read the accounts' secrets.
+	needLook = needQueue | needStore | needAccounts
 )
 
 // checker collects the problems of one configuration.

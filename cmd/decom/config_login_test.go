@@ -221,3 +221,18 @@ func ping(t *testing.T, cfg nmvs.Config) {
 		t.Errorf("ping: %v", err)
 	}
 }
+
+// TestLookingNeedsNoCertificate: somebody who may read NATS and Redis, and not the accounts'
+// secrets, can look at what the line does.
+func TestLookingNeedsNoCertificate(t *testing.T) {
+	dir, _ := loginDir(t)
+	for _, args := range [][]string{{"status"}, {"top", "--once"}, {"pack", "03400930000007", "7X4F8L2"}} {
+		for _, set := range []string{"accounts.0.certificate=none.p12", "accounts.0.password_file=none", "nmvs.ca=none.pem", "doors.http.tokens=none"} {
+			r := inProcess(t, nil, "", append(args, "--config", filepath.Join(dir, "decom.yaml"), "--set", set,
+				"--set", "http.listen=127.0.0.1:1", "--set", "nats.url=nats://127.0.0.1:1", "--set", "redis.url=redis://127.0.0.1:1")...)
+			if r.code != exitDown { // it looked, and nothing is there
+				t.Errorf("%v with %s: exit code %d: %s", args, set, r.code, r.stderr)
+			}
+		}
+	}
+}

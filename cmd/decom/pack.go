@@ -84,7 +84,7 @@ func (a *app) pack(ctx context.Context, args []string, only string, asJSON bool)
 	if err != nil {
 		return err
 	}
-	c, err := a.loadConfig(needWorker)
+	c, err := a.loadConfig(needLook)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ type desk struct {
 
 // openDesk connects both stores; what is down ends the command with exit code 75.
 func (a *app) openDesk(ctx context.Context) (*desk, error) {
-	c, err := a.loadConfig(needQueue | needStore | needAccounts)
+	c, err := a.loadConfig(needLook)
 	if err != nil {
 		return nil, err
 	}

@@ -266,7 +266,7 @@ func newStatusCommand(a *app) *cobra.Command {
 }
 
 func (a *app) status(ctx context.Context, asJSON bool) error {
-	c, err := a.loadConfig(needWorker)
+	c, err := a.loadConfig(needLook)
 	if err != nil {
 		return err
 	}

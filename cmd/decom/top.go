@@ -48,7 +48,7 @@ func (a *app) top(ctx context.Context, f topFlags) error {
 	if f.interval < 200*time.Millisecond {
 		return a.usagef("--interval %s : au moins 200ms", "--interval %s: at least 200ms", f.interval)
 	}
-	c, err := a.loadConfig(needWorker)
+	c, err := a.loadConfig(needLook)
 	if err != nil {
 		return err
 	}
