@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io/fs"
 	"regexp"
 	"slices"
@@ -43,12 +42,11 @@ func (k *checker) accounts() {
 
 // names checks account and site names: they stand in subjects, so one of each.
 func (k *checker) names(prefix string, a *Account, i int, names map[string]int, owners map[string]string) {
-	const rule = "must be 1 to 64 of A-Z a-z 0-9 _ -"
 	switch first, twice := names[a.Name]; {
 	case a.Name == "":
 		k.bad(prefix+"name", "is missing")
 	case !scan.ValidToken(a.Name):
-		k.bad(prefix+"name", "%q %s", a.Name, rule)
+		k.bad(prefix+"name", "%q must be 1 to 64 of A-Z a-z 0-9 _ -", a.Name)
 	case twice:
 		k.bad(prefix+"name", "%q is accounts.%d already", a.Name, first)
 	default:
@@ -62,7 +60,7 @@ func (k *checker) names(prefix string, a *Account, i int, names map[string]int, 
 		owner, taken := owners[site]
 		switch {
 		case !scan.ValidToken(site):
-			k.bad(key, "%q %s", site, rule)
+			k.bad(key, "%q must be 1 to 64 of A-Z a-z 0-9 _ -", site)
 		case taken && owner == a.Name:
 			k.bad(key, "%q stands twice in this account", site)
 		case taken:
@@ -84,7 +82,7 @@ func (k *checker) account(prefix string, a *Account) {
 	k.word(prefix+"mode", a.Mode, "single", "bulk", "mixed", "auto")
 	for _, it := range []struct{ key, text string }{{"single", a.Limits.Single}, {"bulk", a.Limits.Bulk}} {
 		if _, err := ratelimit.ParseRate(it.text); err != nil {
-			k.bad(prefix+"limits."+it.key, "%v", err)
+			k.bad(prefix+"limits."+it.key, "%v", spokenRate(it.text, err))
 		}
 	}
 	if a.Limits.Parallel < 1 {
@@ -183,7 +181,7 @@ func (k *checker) certificate(prefix string, a *Account, open bool) {
 		key = "certificate_file"
 	}
 	if err := k.usable(prefix, a); err != nil {
-		k.bad(prefix+key, "%v", err)
+		k.bad(prefix+key, "%v", spokenCertificate(err))
 	}
 }
 
@@ -197,12 +195,12 @@ func (k *checker) usable(prefix string, a *Account) error {
 	current, err := cert.Current()
 	if e, ok := errors.AsType[*nmvs.CertError](err); ok && e.Expired {
 		// Its account sends nothing; the others of this file must not stand still for it.
-		k.warn("%scertificate: %v: nothing is sent for account %s until the file is replaced, no restart is needed", prefix, e, a.Name)
+		k.warn("%scertificate: %v: nothing is sent for account %s until the file is replaced, no restart is needed", prefix, spokenCertificate(e), a.Name)
 		key := "certificate"
 		if a.Certificate == "" {
 			key = "certificate_file"
 		}
-		k.c.stopped = append(k.c.stopped, k.c.src.at(prefix+key, e.Error()))
+		k.c.stopped = append(k.c.stopped, k.c.src.at(prefix+key, bothf("%v", spokenCertificate(e))))
 		return nil
 	}
 	if err != nil {
@@ -211,12 +209,12 @@ func (k *checker) usable(prefix string, a *Account) error {
 	leaf, now := current.Leaf, time.Now()
 	switch {
 	case now.Before(leaf.NotBefore):
-		return fmt.Errorf("the certificate is not valid before %s", leaf.NotBefore.UTC().Format(time.RFC3339))
+		return spokenf("le certificat n'est pas valable avant %s", "the certificate is not valid before %s", leaf.NotBefore.UTC().Format(time.RFC3339))
 	case len(leaf.ExtKeyUsage) > 0 && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth) &&
 		!slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny):
-		return errors.New("this certificate is not for clients (a server's, perhaps): NMVS will refuse it")
+		return spokenf("ce certificat n'est pas pour des clients (celui d'un serveur ?) : le NMVS le refusera", "this certificate is not for clients (a server's, perhaps): NMVS will refuse it")
 	case leaf.IsCA:
-		return errors.New("this is an authority's certificate, not the account's")
+		return spokenf("c'est le certificat d'une autorité, pas celui du compte", "this is an authority's certificate, not the account's")
 	case leaf.NotAfter.Before(now.Add(expirySoon)):
 		k.warn("%scertificate ends on %s: renew it", prefix, leaf.NotAfter.UTC().Format(time.DateOnly))
 	}

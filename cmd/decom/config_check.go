@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"crypto/x509"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/url"
@@ -56,12 +55,14 @@ func (c *loaded) check(need need) []problem {
 	return k.problems
 }
 
+// bad adds a problem of a key. The format is English, config_french.go has each in French.
 func (k *checker) bad(key, format string, args ...any) {
-	k.problems = append(k.problems, k.c.src.at(key, fmt.Sprintf(format, args...)))
+	k.problems = append(k.problems, k.c.src.at(key, bothf(format, args...)))
 }
 
+// warn adds a warning, as bad does.
 func (k *checker) warn(format string, args ...any) {
-	k.c.warnings = append(k.c.warnings, fmt.Sprintf(format, args...))
+	k.c.warnings = append(k.c.warnings, bothf(format, args...))
 }
 
 // word complains about a value outside a closed set.
@@ -69,7 +70,7 @@ func (k *checker) word(key, value string, allowed ...string) {
 	if slices.Contains(allowed, value) {
 		return
 	}
-	list := strings.Join(allowed[:len(allowed)-1], ", ") + " or " + allowed[len(allowed)-1]
+	list := bothf("%s or %s", strings.Join(allowed[:len(allowed)-1], ", "), allowed[len(allowed)-1])
 	k.bad(key, "%q is not %s%s", value, list, hint(value, allowed))
 }
 
@@ -80,7 +81,7 @@ func (k *checker) file(key, name string) bool {
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		k.bad(key, "%s", plainFileError(err))
+		k.bad(key, "%v", spokenFileError(err))
 		return false
 	}
 	defer f.Close()
@@ -116,7 +117,7 @@ func (k *checker) secret(key string, inline *string, fileKey string, file *strin
 	}
 	if *file != "" {
 		if _, err := readSecret(*file); err != nil {
-			k.bad(fileKey, "%s", plainFileError(err))
+			k.bad(fileKey, "%v", spokenFileError(err))
 		}
 	}
 }

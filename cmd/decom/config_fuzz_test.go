@@ -48,7 +48,7 @@ func FuzzConfiguration(f *testing.F) {
 				t.Fatalf("%q, %q, %q: told as %q", text, variable, set, said)
 			}
 			for _, p := range problems {
-				if p.why == "" || strings.Contains(p.why, "main.") || p.line > strings.Count(text, "\n")+strings.Count(text, "\r")+1 {
+				if p.why.EN == "" || p.why.FR == "" || strings.Contains(p.why.EN, "main.") || p.line > strings.Count(text, "\n")+strings.Count(text, "\r")+1 {
 					t.Fatalf("%q: problem %+v", text, p)
 				}
 			}

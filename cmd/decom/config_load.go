@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"net/url"
@@ -18,6 +17,8 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/token"
+
+	"decom/worker/scan"
 )
 
 // mask stands for a secret in everything that is printed.
@@ -27,7 +28,7 @@ const mask = "***"
 type loaded struct {
 	Config
 	src      *source
-	warnings []string
+	warnings []scan.Text
 	stopped  []problem // stops one account and no process: config check tells it, a start warns
 }
 
@@ -49,7 +50,7 @@ func (a *app) loadConfig(need need) (*loaded, error) {
 		return nil, exitWith(exitConfig, &configError{src: c.src, problems: problems})
 	}
 	for _, w := range c.warnings {
-		a.warn(w)
+		a.warn(a.lang.of(w))
 	}
 	return c, nil
 }
@@ -100,7 +101,7 @@ func (c *loaded) decodeFile() []problem {
 
 // yamlProblem turns the decoder's error into a problem of ours.
 func yamlProblem(err error) problem {
-	p := problem{why: err.Error()}
+	p := problem{why: bothf("%s", err.Error())}
 	var located interface {
 		GetToken() *token.Token
 		GetMessage() string
@@ -118,27 +119,27 @@ func yamlProblem(err error) problem {
 var goTypes = regexp.MustCompile(`^cannot unmarshal (.+) into Go (?:struct field \S+|value) of type (\S+)`)
 
 // plainTypeError says a decoder's complaint without Go's words.
-func plainTypeError(msg string) string {
+func plainTypeError(msg string) scan.Text {
 	m := goTypes.FindStringSubmatch(msg)
 	if m == nil {
-		return msg
+		return bothf("%s", msg)
 	}
-	words := map[string]string{
-		"string": "text", "int": "a whole number", "int64": "a whole number", "uint64": "a number", "float64": "a number",
-		"bool": "true or false", "[]string": "a list of texts", "[]interface": "a list", "map[string]interface": "a group of keys",
-		"time.Duration": "a duration with its unit, as 3s, 20m or 24h",
+	words := map[string]scan.Text{
+		"string": bothf("text"), "int": bothf("a whole number"), "int64": bothf("a whole number"), "uint64": bothf("a number"), "float64": bothf("a number"),
+		"bool": bothf("true or false"), "[]string": bothf("a list of texts"), "[]interface": bothf("a list"), "map[string]interface": bothf("a group of keys"),
+		"time.Duration": bothf("a duration with its unit, as 3s, 20m or 24h"),
 	}
-	word := func(t string) string {
+	word := func(t string) scan.Text {
 		t = strings.TrimSuffix(strings.TrimPrefix(t, "*"), " {}")
-		if w := words[t]; w != "" {
+		if w, ok := words[t]; ok {
 			return w
 		}
 		if strings.HasPrefix(t, "main.") || strings.HasPrefix(t, "[]main.") {
-			return "a group of keys"
+			return bothf("a group of keys")
 		}
-		return t
+		return bothf("%s", t)
 	}
-	return "has " + word(m[1]) + ", wants " + word(m[2])
+	return bothf("has %s, wants %s", word(m[1]), word(m[2]))
 }
 
 // applyEnviron puts the DECOM_ variables over the file. NAME_FILE reads the
@@ -157,7 +158,7 @@ func (c *loaded) applyEnviron(environ []string) (problems []problem) {
 		}
 		vars[name] = value
 		if err := growAccounts(&c.Config, strings.TrimPrefix(name, "DECOM_"), "_"); err != nil {
-			problems = append(problems, problem{why: name + ": " + err.Error()})
+			problems = append(problems, problem{why: bothf("%s: %v", name, err)})
 		}
 	}
 	slices.Sort(names)
@@ -171,12 +172,12 @@ func (c *loaded) applyEnviron(environ []string) (problems []problem) {
 		if !ok {
 			var file bool
 			if l, file = byEnv[strings.TrimSuffix(name, "_FILE")]; !file {
-				c.warnings = append(c.warnings, name+" is set, but there is no such key"+hint(name, slices.Collect(maps.Keys(byEnv))))
+				c.warnings = append(c.warnings, bothf("%s is set, but there is no such key%s", name, hint(name, slices.Collect(maps.Keys(byEnv)))))
 				continue
 			}
 			secret, err := readSecret(c.src.join(value))
 			if err != nil {
-				problems = append(problems, problem{key: l.path, why: fmt.Sprintf("%v (from %s)", err, name)})
+				problems = append(problems, problem{key: l.path, why: bothf("%v (from %s)", err, name)})
 				continue
 			}
 			value = secret
@@ -195,9 +196,9 @@ func (c *loaded) setLeaf(l leaf, value, origin string) []problem {
 	}
 	if err != nil {
 		if l.secret() && err != errNotUTF8 {
-			err = errors.New("cannot be set")
+			err = spokenf("ne peut pas être réglé ainsi", "cannot be set")
 		}
-		return []problem{{key: l.path, why: fmt.Sprintf("%v (from %s)", err, origin)}}
+		return []problem{{key: l.path, why: bothf("%v (from %s)", err, origin)}}
 	}
 	return nil
 }
@@ -208,9 +209,9 @@ func (c *loaded) applySet(sets []string) (problems []problem) {
 	for _, kv := range sets {
 		key, _, ok := strings.Cut(kv, "=")
 		if !ok {
-			problems = append(problems, problem{why: fmt.Sprintf("--set %s: wants key=value", kv)})
+			problems = append(problems, problem{why: bothf("--set %s: wants key=value", kv)})
 		} else if err := growAccounts(&c.Config, key, "."); err != nil {
-			problems, told[key] = append(problems, problem{why: "--set " + key + ": " + err.Error()}), true
+			problems, told[key] = append(problems, problem{why: bothf("--set %s: %v", key, err)}), true
 		}
 	}
 	byPath := map[string]leaf{}
@@ -224,7 +225,7 @@ func (c *loaded) applySet(sets []string) (problems []problem) {
 		}
 		l, known := byPath[key]
 		if !known {
-			problems = append(problems, problem{why: "--set " + key + ": unknown key" + hint(key, slices.Collect(maps.Keys(byPath)))})
+			problems = append(problems, problem{why: bothf("--set %s: unknown key%s", key, hint(key, slices.Collect(maps.Keys(byPath))))})
 			continue
 		}
 		problems = append(problems, c.setLeaf(l, value, "--set")...)
@@ -270,15 +271,15 @@ func readSecret(name string) (string, error) {
 	text = strings.TrimSuffix(text, "\r")
 	switch {
 	case text == "":
-		return "", fmt.Errorf("%s is empty", name)
+		return "", spokenf("%s est vide", "%s is empty", name)
 	case !utf8.ValidString(text):
-		return "", fmt.Errorf("%s %w", name, errNotUTF8)
+		return "", spokenf("%[1]s n'est pas du texte UTF-8 : l'enregistrer en UTF-8", "%[1]s %[2]w", name, errNotUTF8)
 	}
 	return text, nil
 }
 
 // errNotUTF8: text in another encoding cannot reach NMVS as it was meant.
-var errNotUTF8 = errors.New("is not UTF-8 text: save it as UTF-8")
+var errNotUTF8 = spokenf("n'est pas du texte UTF-8 : l'enregistrer en UTF-8", "is not UTF-8 text: save it as UTF-8")
 
 // urlPassword finds user:password@ and token@ in URLs, also several in one text. A
 // password with a space makes no URL, but must not be shown for that.

@@ -13,14 +13,16 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"decom/worker/scan"
 )
 
 // problem is one thing that is wrong with the configuration.
 type problem struct {
-	key  string // path of the key, or ""
-	why  string // one clause
-	line int    // in the file, from 1; 0 = not the file's fault
-	col  int    // from 1
+	key  string    // path of the key, or ""
+	why  scan.Text // one clause
+	line int       // in the file, from 1; 0 = not the file's fault
+	col  int       // from 1
 }
 
 // source is the configuration file, kept to show where a problem stands, and
@@ -41,7 +43,7 @@ func readSource(name string) (*source, error) {
 	}
 	data, err := os.ReadFile(name)
 	if err != nil {
-		return nil, fmt.Errorf("configuration: %w", err)
+		return nil, spokenf("configuration : %[2]v", "configuration: %[1]w", err, french.inLanguage(spokenFileError(err)))
 	}
 	s.dir = dirOf(name)
 	s.data = bytes.TrimPrefix(data, []byte("\ufeff"))
@@ -50,10 +52,10 @@ func readSource(name string) (*source, error) {
 
 // at fills in where the problem of a key stands: at the key itself, or at the
 // nearest key above it that the file has.
-func (s *source) at(key, why string) problem {
+func (s *source) at(key string, why scan.Text) problem {
 	p := problem{key: key, why: why}
 	if s.origin[key] != "" {
-		p.why = why + " (from " + s.origin[key] + ")"
+		p.why = bothf("%s (from %s)", why, s.origin[key])
 		return p
 	}
 	for path := key; path != ""; {
@@ -68,15 +70,15 @@ func (s *source) at(key, why string) problem {
 }
 
 // text shows a problem: one sentence, then the line with a caret below.
-func (s *source) text(p problem) string {
+func (s *source) text(l language, p problem) string {
 	var b strings.Builder
 	if p.line > 0 {
 		fmt.Fprintf(&b, "%s:%d:%d: ", s.name, p.line, p.col)
 	}
 	if p.key != "" {
-		b.WriteString(p.key + ": ")
+		b.WriteString(p.key + l.of(colon))
 	}
-	b.WriteString(p.why)
+	b.WriteString(l.of(p.why))
 	if p.line > 0 {
 		b.WriteString(s.excerpt(p))
 	}
@@ -130,7 +132,11 @@ type configError struct {
 	problems []problem
 }
 
-func (e *configError) Error() string {
+// Error is the English text.
+func (e *configError) Error() string { return e.in(english) }
+
+// in is the text in a language: every problem, with its line and a caret.
+func (e *configError) in(l language) string {
 	sort.SliceStable(e.problems, func(i, j int) bool {
 		a, b := e.problems[i], e.problems[j]
 		if (a.line > 0) != (b.line > 0) {
@@ -140,12 +146,12 @@ func (e *configError) Error() string {
 	})
 	texts := make([]string, len(e.problems))
 	for i, p := range e.problems {
-		texts[i] = e.src.text(p)
+		texts[i] = e.src.text(l, p)
 	}
 	if len(texts) == 1 {
-		return "configuration: " + texts[0]
+		return "configuration" + l.of(colon) + texts[0]
 	}
-	return fmt.Sprintf("configuration: %d problems\n%s", len(texts), strings.Join(texts, "\n"))
+	return fmt.Sprintf(l.of(scan.Text{FR: "configuration : %d problèmes\n%s", EN: "configuration: %d problems\n%s"}), len(texts), strings.Join(texts, "\n"))
 }
 
 // index parses the file and remembers where every key stands. It returns the
@@ -161,7 +167,7 @@ func (s *source) index() []problem {
 		return nil
 	case 1:
 	default:
-		return []problem{{why: "has several documents (---), wants one", line: documentStart(file.Docs[1]), col: 1}}
+		return []problem{{why: bothf("has several documents (---), wants one"), line: documentStart(file.Docs[1]), col: 1}}
 	}
 	ix := indexer{src: s}
 	ix.node(file.Docs[0].Body, keysOf(), "")
@@ -192,7 +198,7 @@ func (ix *indexer) node(n ast.Node, known *keyTree, path string) {
 			if _, merge := v.Key.(*ast.MergeKeyNode); merge && i > 0 {
 				// The decoder lets a later merge win over the keys before it, YAML does not.
 				t := v.Key.GetToken()
-				ix.problems = append(ix.problems, problem{key: path, why: "<<: must come before the other keys", line: t.Position.Line, col: t.Position.Column})
+				ix.problems = append(ix.problems, problem{key: path, why: bothf("<<: must come before the other keys"), line: t.Position.Line, col: t.Position.Column})
 			}
 			ix.entry(v, known, path)
 		}
@@ -220,7 +226,7 @@ func (ix *indexer) duration(n ast.ScalarNode, known *keyTree, path string) {
 	}
 	t := n.GetToken()
 	if _, err := parseDuration(t.Value); err != nil {
-		ix.problems = append(ix.problems, problem{key: path, why: err.Error(), line: t.Position.Line, col: t.Position.Column})
+		ix.problems = append(ix.problems, problem{key: path, why: bothf("%v", err), line: t.Position.Line, col: t.Position.Column})
 	}
 }
 
@@ -247,7 +253,7 @@ func (ix *indexer) entry(v *ast.MappingValueNode, known *keyTree, path string) {
 	key := join(path, t.Value)
 	child := known.keys[t.Value]
 	if child == nil {
-		ix.problems = append(ix.problems, problem{key: key, why: "unknown key" + known.hint(t.Value), line: t.Position.Line, col: t.Position.Column})
+		ix.problems = append(ix.problems, problem{key: key, why: bothf("unknown key%s", known.hint(t.Value)), line: t.Position.Line, col: t.Position.Column})
 		return
 	}
 	ix.src.tokens[key] = t

@@ -82,19 +82,19 @@ func setValue(v reflect.Value, text string) error {
 	case bool:
 		b, err := strconv.ParseBool(strings.TrimSpace(text))
 		if err != nil {
-			return fmt.Errorf("%q is neither true nor false", text)
+			return spokenf("%q n'est ni true ni false", "%q is neither true nor false", text)
 		}
 		v.SetBool(b)
 	case int:
 		n, err := strconv.Atoi(strings.TrimSpace(text))
 		if err != nil {
-			return fmt.Errorf("%q is not a whole number", text)
+			return spokenf("%q n'est pas un nombre entier", "%q is not a whole number", text)
 		}
 		v.SetInt(int64(n))
 	case float64:
 		x, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
 		if err != nil {
-			return fmt.Errorf("%q is not a number", text)
+			return spokenf("%q n'est pas un nombre", "%q is not a number", text)
 		}
 		v.SetFloat(x)
 	case time.Duration:
@@ -119,9 +119,9 @@ func parseDuration(text string) (time.Duration, error) {
 		return d, nil
 	}
 	if _, numeric := strconv.ParseFloat(text, 64); numeric == nil {
-		return 0, fmt.Errorf("%q has no unit: write %ss, %sm or %sh", text, text, text, text)
+		return 0, spokenf("%[1]q n'a pas d'unité : écrire %[1]ss, %[1]sm ou %[1]sh", "%[1]q has no unit: write %[1]ss, %[1]sm or %[1]sh", text)
 	}
-	return 0, fmt.Errorf("%q is not a duration: write it as 3s, 20m or 24h", text)
+	return 0, spokenf("%q n'est pas une durée : l'écrire comme 3s, 20m ou 24h", "%q is not a duration: write it as 3s, 20m or 24h", text)
 }
 
 // splitList takes "a,b" and "[a, b]".
@@ -161,7 +161,7 @@ func growAccounts(c *Config, key, sep string) error {
 			return nil // an unknown key, which is reported as such
 		}
 		if n >= maxAccounts {
-			return fmt.Errorf("%s.%d: at most %d %s", list.path, n, maxAccounts, list.are)
+			return spokenf("%[1]s.%[2]d : au plus %[3]d", "%s.%d: at most %d %s", list.path, n, maxAccounts, list.are)
 		}
 		list.to(n)
 	}

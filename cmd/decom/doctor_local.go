@@ -38,15 +38,15 @@ func (d *doctor) configuration(a *app) bool {
 		bad++
 		text := p.why
 		if p.key != "" {
-			text = p.key + ": " + text
+			text = bothf("%s: %s", p.key, text)
 		}
 		if p.line > 0 {
-			text = fmt.Sprintf("%s:%d: %s", c.src.name, p.line, text)
+			text = bothf("%s: %s", fmt.Sprintf("%s:%d", c.src.name, p.line), text)
 		}
-		d.fail("config", "", tr("%s", "%s", text), do)
+		d.fail("config", "", tr("%[1]s", "%[2]s", text.FR, text.EN), do)
 	}
 	for _, w := range c.warnings {
-		d.warn("config", "", tr("%s", "%s", w), tr("voulu ? sinon corriger", "is that meant? Else repair it"))
+		d.warn("config", "", tr("%[1]s", "%[2]s", w.FR, w.EN), tr("voulu ? sinon corriger", "is that meant? Else repair it"))
 	}
 	if bad == 0 {
 		where := c.src.name

@@ -49,6 +49,9 @@ func (l language) inLanguage(err error) string {
 	if coded {
 		err = e.err
 	}
+	if c, ok := err.(*configError); ok {
+		return c.in(l)
+	}
 	if s, ok := err.(*spoken); ok && l == french { // as it is: a wrap around it has words of its own
 		return s.fr.Error()
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -40,7 +39,7 @@ func (a *app) gateway(ctx context.Context) error {
 		return err
 	}
 	if !c.Doors.open() {
-		return exitWith(exitConfig, errors.New("configuration: no door is configured: set doors.http.listen, doors.files, doors.wwks2 or doors.consolidated"))
+		return exitWith(exitConfig, spokenf("configuration : aucune porte : donner doors.http.listen, doors.files, doors.wwks2 ou doors.consolidated", "configuration: no door is configured: set doors.http.listen, doors.files, doors.wwks2 or doors.consolidated"))
 	}
 	log := newLogger(a.stderr, c.Log, new(slog.LevelVar))
 	in, err := openInLine(ctx, c, log)

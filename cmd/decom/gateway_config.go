@@ -211,7 +211,7 @@ type tokenDoor struct {
 // tokenDoor checks one. Files are looked at by those who are going to open it.
 func (k *checker) tokenDoor(prefix string, d tokenDoor) {
 	if _, err := ratelimit.ParseRate(d.rate); err != nil {
-		k.bad(prefix+"rate", "%v", err)
+		k.bad(prefix+"rate", "%v", spokenRate(d.rate, err))
 	}
 	if (d.certificate == "") != (d.key == "") {
 		k.bad(prefix+"key_file", "certificate_file and key_file go together: give both or none")

@@ -75,4 +75,6 @@ func (a *app) sayf(fr, en string, args ...any) {
 }
 
 // warn writes a warning on stderr; it changes no exit code.
-func (a *app) warn(text string) { fmt.Fprintln(a.stderr, "decom: warning: "+text) }
+func (a *app) warn(text string) {
+	fmt.Fprintln(a.stderr, a.text("decom: attention : ", "decom: warning: ")+text)
+}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"decom/worker/scan"
 )
 
 // keyTree is the set of keys that the configuration knows.
@@ -34,14 +36,14 @@ func treeOf(t reflect.Type) *keyTree {
 	return &keyTree{duration: t == reflect.TypeFor[time.Duration]()}
 }
 
-func (k *keyTree) hint(name string) string { return hint(name, slices.Collect(maps.Keys(k.keys))) }
+func (k *keyTree) hint(name string) scan.Text { return hint(name, slices.Collect(maps.Keys(k.keys))) }
 
 // hint proposes the known word that a mistyped one probably means, or nothing.
-func hint(word string, known []string) string {
+func hint(word string, known []string) scan.Text {
 	if best := near(word, known, 1); len(best) == 1 {
-		return ", did you mean " + best[0] + "?"
+		return bothf(", did you mean %s?", best[0])
 	}
-	return ""
+	return scan.Text{}
 }
 
 // near returns up to n known words that are few typing errors away, best first.

@@ -156,14 +156,21 @@ func markRun(c *cobra.Command) {
 	}
 }
 
-// version tells the module version, or the commit it was built from.
+// packaged is the version of the package that this binary came in; the linker sets it
+// (deploy/deb/build.sh), nothing else does.
+var packaged string
+
+// version tells the package's version, else the module's, and the commit it was built from.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
 	}
 	v := info.Main.Version
-	if v == "" || v == "(devel)" {
+	switch {
+	case packaged != "":
+		v = packaged
+	case v == "", v == "(devel)":
 		v = "development"
 	}
 	for _, s := range info.Settings {

@@ -23,7 +23,7 @@ func (k *checker) trace() {
 	t := k.c.Trace
 	if t.Endpoint != "" {
 		if err := tracing.CheckEndpoint(t.Endpoint); err != nil {
-			k.bad("trace.endpoint", "%s", err)
+			k.bad("trace.endpoint", "wants the collector's address as http://127.0.0.1:4318 or https://host/v1/traces, without a login")
 		}
 	}
 	if !(t.Ratio >= 0 && t.Ratio <= 1) {
