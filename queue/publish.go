@@ -39,7 +39,7 @@ type Scan struct {
 	Site, Device string
 	ID           string // Nats-Msg-Id; may be empty
 	Body         []byte
-	Trace        string // traceparent; may be empty
+	Trace        string // traceparent, and behind a space its tracestate; may be empty
 }
 
 // Outcome is one outcome to be published.
@@ -80,7 +80,7 @@ func (c *Conn) PublishScans(ctx context.Context, scans []Scan) (acks []Ack, err 
 			if msgs[i].Header == nil {
 				msgs[i].Header = nats.Header{}
 			}
-			msgs[i].Header[headerTrace] = []string{s.Trace}
+			setTrace(msgs[i].Header, s.Trace)
 		}
 	}
 	return c.publishMany(ctx, StreamScans, msgs)
@@ -112,7 +112,7 @@ func (c *Conn) PublishOutcomes(ctx context.Context, outcomes []Outcome) (acks []
 			headerMsgID: values[n-2 : n-1 : n-1], headerLedger: values[n-1 : n : n],
 		}}
 		if o.Trace != "" {
-			block[i].Header[headerTrace] = []string{o.Trace}
+			setTrace(block[i].Header, o.Trace)
 		}
 		msgs[i] = &block[i]
 	}

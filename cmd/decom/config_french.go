@@ -154,6 +154,7 @@ var configFrench = map[string]string{
 	"holds no password of NMVS: it must be 8 to 60 printable characters":                                 "ne contient pas de mot de passe du NMVS : de 8 à 60 caractères imprimables",
 
 	// devices, consolidated.
+	"%q: write goods-in (at goods-in, à la réception), robot-input (on robot input, à l'entrée du robot) or exit (at exit, à la sortie)": "%q : écrire goods-in (à la réception), robot-input (à l'entrée du robot) ou exit (à la sortie)",
 	"%q is no pattern of A-Z a-z 0-9 _ - and *": "%q n'est pas un motif de A-Z a-z 0-9 _ - et *",
 	"%q is consolidated.senders.%d already":     "%q est déjà consolidated.senders.%d",
 

@@ -21,10 +21,11 @@ func newGatewayCommand(a *app) *cobra.Command {
 		Short: a.text("Les portes seules (HTTP, dossiers, WWKS 2) vers la file, sans NMVS", "The doors alone (HTTP, folders, WWKS 2) to the queue, without NMVS"),
 		Long: a.text(`Ouvre les portes de la section doors de la configuration, jusqu'à ce qu'on l'arrête. Ne demande que
 NATS ; decom run, ici ou ailleurs, fait le travail. decom run ouvre les mêmes portes lui-même : la
-passerelle est pour une machine qui ne doit rien savoir du NMVS.`,
+passerelle est pour une machine qui ne doit rien savoir du NMVS. http.listen donne /livez, /readyz et
+/metrics.`,
 			`Opens the doors of the configuration's section doors until it is stopped. It needs NATS only; decom
 run, here or elsewhere, does the work. decom run opens the same doors itself: the gateway is for a
-machine that must know nothing of NMVS.`),
+machine that must know nothing of NMVS. http.listen gives /livez, /readyz and /metrics.`),
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.gateway(c.Context()) },
 	}
@@ -47,6 +48,8 @@ func (a *app) gateway(ctx context.Context) error {
 		return err
 	}
 	defer in.stop()
+	web, end := (&gatewayWeb{in: in}).open(ctx, c.HTTP.Listen, log) // before NATS, which is perhaps waited for
+	defer end()
 	var conn *queue.Conn
 	err = in.patiently(ctx, log, func() (err error) { conn, err = c.connectQueue(ctx); return err })
 	if err != nil {
@@ -68,7 +71,7 @@ func (a *app) gateway(ctx context.Context) error {
 	if err != nil {
 		return exitWith(exitConfig, err)
 	}
-	log.Info("decom gateway is open", "doors", append(d.names(), in.list.names()...))
+	log.Info("decom gateway is open", "doors", append(d.names(), in.list.names()...), "http", web)
 	if err := d.run(ctx); err != nil {
 		return err
 	}

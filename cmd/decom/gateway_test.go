@@ -368,3 +368,60 @@ func TestPackAnswersSayWhereAPackStands(t *testing.T) {
 		}
 	}
 }
+
+// TestTheGatewayIsProbedAndScrapedAsTheWorkerIs: /livez and /metrics whatever happens, /readyz
+// only while scans can be stored; an address that is taken closes no door.
+func TestTheGatewayIsProbedAndScrapedAsTheWorkerIs(t *testing.T) {
+	srv := queuetest.StartServer(t, queuetest.ServerConfig{})
+	config := write(t, t.TempDir(), "decom.yaml", "nats:\n  url: "+srv.URL+"\nhttp: {listen: \"127.0.0.1:0\"}\n"+minimal)
+	if r := inProcess(t, nil, "", "setup", "--config", config); r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+	g := startGateway(t, config, "nord", "rowa-1")
+	var web string
+	patiently(t, "the gateway says where it answers", func() bool {
+		if m := regexp.MustCompile(`"http":"([^"]+)"`).FindStringSubmatch(g.log.String()); m != nil {
+			web = "http://" + m[1]
+		}
+		return web != ""
+	})
+	status, _, body := curl(t, append(g.auth(), g.url+"/v1/scans", "-d", packText)...)
+	if status != "202" {
+		t.Fatalf("%s %s", status, body)
+	}
+	if status, _, body := curl(t, web+"/metrics"); status != "200" || !strings.Contains(body, `decom_door_scans_total{door="http",result="stored",site="nord"} 1`) ||
+		!strings.Contains(body, `decom_dependency_up{dependency="nats"} 1`) || !strings.Contains(body, "decom_build_info{") {
+		t.Errorf("metrics: %s %s", status, body)
+	}
+	if status, _, body := curl(t, web+"/readyz"); status != "200" {
+		t.Errorf("ready: %s %s", status, body)
+	}
+	srv.Kill()
+	patiently(t, "NATS is away, and it is not ready", func() bool {
+		status, _, body := curl(t, web+"/readyz")
+		return status == "503" && strings.Contains(body, "NATS is down")
+	})
+	if status, _, _ := curl(t, web+"/livez"); status != "200" {
+		t.Errorf("alive: %s", status)
+	}
+	if _, _, body := curl(t, web+"/metrics"); !strings.Contains(body, `decom_dependency_up{dependency="nats"} 0`) {
+		t.Errorf("metrics say NATS is up: %s", body)
+	}
+	srv.Start()
+	patiently(t, "NATS is back, and it is ready", func() bool { status, _, _ := curl(t, web+"/readyz"); return status == "200" })
+
+	other := startGateway(t, write(t, t.TempDir(), "decom.yaml", "nats:\n  url: "+srv.URL+"\nhttp: {listen: "+strings.TrimPrefix(web, "http://")+"}\n"+minimal), "nord", "rowa-2")
+	if status, _, body := curl(t, append(other.auth(), other.url+"/v1/scans", "-d", packText)...); status != "202" || !strings.Contains(other.log.String(), "http.listen of its own") {
+		t.Errorf("the door beside a taken address: %s %s\n%s", status, body, other.log)
+	}
+}
+
+// patiently waits for a state, half a minute at most.
+func patiently(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(25 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within half a minute: %s", what)
+		}
+	}
+}

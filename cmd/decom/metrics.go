@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"runtime"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -54,11 +53,8 @@ func newMetrics(p *process) *metrics {
 	m.reloadFailed = prometheus.NewGauge(prometheus.GaugeOpts{Name: "decom_config_reload_failed", Help: "1 while the configuration of the last SIGHUP is wrong and not in use."})
 	m.reloadedAt = prometheus.NewGauge(prometheus.GaugeOpts{Name: "decom_config_last_reload_success_timestamp_seconds", Help: "When the configuration in use was read."})
 	m.reloadedAt.Set(float64(p.began.Unix()))
-	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "decom_build_info", Help: "Always 1.",
-		ConstLabels: prometheus.Labels{"version": version(), "go_version": runtime.Version()}})
-	info.Set(1)
-	m.registry.MustRegister(m.duration, m.batch, m.wait, m.dedup, m.unrouted, m.reloadFailed, m.reloadedAt, info, &gauges{p: p},
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.duration, m.batch, m.wait, m.dedup, m.unrouted, m.reloadFailed, m.reloadedAt, buildInfo(), &gauges{p: p},
+		traceLoss(p), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"decom/cmd/decom/tracing"
 	"decom/worker"
 )
@@ -54,6 +56,17 @@ func (p *process) tracer() worker.Tracer {
 		return nil
 	}
 	return p.traces
+}
+
+// traceLoss counts the spans that did not reach their collector; 0 where there is none.
+func traceLoss(p *process) prometheus.Collector {
+	return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "decom_trace_spans_lost_total",
+		Help: "Spans that did not reach the trace collector; no scan is affected."}, func() float64 {
+		if p.traces == nil {
+			return 0
+		}
+		return float64(p.traces.Lost())
+	})
 }
 
 func (p *process) closeTraces() {

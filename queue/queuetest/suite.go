@@ -223,7 +223,7 @@ func traces(t *testing.T, l, _ Line) {
 	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	_, err := l.Conn.PublishScans(t.Context(), []queue.Scan{
 		{Site: "north", Device: "d1", ID: "one", Body: []byte("1"), Trace: trace},
-		{Site: "north", Device: "d1", Body: []byte("2"), Trace: trace},
+		{Site: "north", Device: "d1", Body: []byte("2"), Trace: trace + " rojo=1,congo=2"},
 		{Site: "north", Device: "d1", ID: "three", Body: []byte("3")},
 	})
 	must(t, err)
@@ -233,23 +233,24 @@ func traces(t *testing.T, l, _ Line) {
 			got = append(got, d.Trace())
 		}
 	}
-	if !slices.Equal(got, []string{trace, trace, ""}) {
+	if !slices.Equal(got, []string{trace, trace + " rojo=1,congo=2", ""}) {
 		t.Fatalf("scans came with %q", got)
 	}
 	_, err = l.Conn.PublishOutcomes(t.Context(), []queue.Outcome{
 		{Site: "north", Device: "d1", EventID: "one", Ledger: "a/1/0", Body: []byte("1"), Trace: trace},
 		{Site: "north", Device: "d1", EventID: "three", Ledger: "a/1/1", Body: []byte("3")},
+		{Site: "north", Device: "d1", EventID: "two", Ledger: "a/1/2", Body: []byte("2"), Trace: trace + " rojo=1"},
 	})
 	must(t, err)
 	got = nil
 	must(t, l.Conn.Outcomes(t.Context(), queue.OutcomeFilter{}, func(o queue.StoredOutcome) error {
-		if o.EventID != "one" && o.EventID != "three" || o.Ledger == "" {
+		if !slices.Contains([]string{"one", "two", "three"}, o.EventID) || o.Ledger == "" {
 			t.Errorf("the trace header cost another one: %+v", o)
 		}
 		got = append(got, o.Trace)
 		return nil
 	}))
-	if !slices.Equal(got, []string{trace, ""}) {
+	if !slices.Equal(got, []string{trace, "", trace + " rojo=1"}) {
 		t.Fatalf("outcomes carry %q", got)
 	}
 }

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -72,6 +74,7 @@ const (
 type Tracer struct {
 	provider *sdktrace.TracerProvider
 	tracer   trace.Tracer
+	room     *room
 }
 
 var _ worker.Tracer = (*Tracer)(nil)
@@ -92,15 +95,18 @@ func New(cfg Config) (*Tracer, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	r := &room{}
+	// The SDK drops what does not fit and tells nobody; room counts, and drops before it would.
+	r.SpanProcessor = sdktrace.NewBatchSpanProcessor(&watched{SpanExporter: exporter, log: cfg.Log, room: r}, sdktrace.WithMaxQueueSize(queued),
+		sdktrace.WithMaxExportBatchSize(batch), sdktrace.WithBatchTimeout(batchEvery), sdktrace.WithExportTimeout(sendTimeout))
 	provider := sdktrace.NewTracerProvider(
 		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(cfg.Ratio))),
 		sdktrace.WithResource(resource.NewSchemaless(
 			attribute.String("service.name", "decom"), attribute.String("service.version", cfg.Version),
 			attribute.String("service.instance.id", cfg.Worker))),
-		sdktrace.WithBatcher(&watched{SpanExporter: exporter, log: cfg.Log}, sdktrace.WithMaxQueueSize(queued),
-			sdktrace.WithMaxExportBatchSize(batch), sdktrace.WithBatchTimeout(batchEvery), sdktrace.WithExportTimeout(sendTimeout)),
+		sdktrace.WithSpanProcessor(r),
 	)
-	return &Tracer{provider: provider, tracer: provider.Tracer("decom")}, nil
+	return &Tracer{provider: provider, tracer: provider.Tracer("decom"), room: r}, nil
 }
 
 func newExporter(endpoint string) (sdktrace.SpanExporter, error) {
@@ -155,6 +161,10 @@ func (t *Tracer) Tell(s worker.Span) {
 	}
 }
 
+// Lost is how many spans did not reach the collector so far: it refused them, did not answer,
+// or too many waited for it.
+func (t *Tracer) Lost() uint64 { return t.room.lost.Load() }
+
 // Close sends what waits, until ctx ends, and stops the sender. What is told later is
 // dropped.
 func (t *Tracer) Close(ctx context.Context) error { return t.provider.Shutdown(ctx) }
@@ -182,21 +192,47 @@ func under(traceparent string) context.Context {
 	if traceparent == "" {
 		return context.Background()
 	}
-	return propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{"traceparent": traceparent})
+	parent, state, _ := strings.Cut(traceparent, " ")
+	return propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{"traceparent": parent, "tracestate": state})
 }
 
-// text is a span as a traceparent.
+// text is a span as a traceparent, and behind a space the tracestate that came with it
+// (package queue).
 func text(sc trace.SpanContext) string {
 	carrier := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(trace.ContextWithSpanContext(context.Background(), sc), carrier)
+	if state := carrier["tracestate"]; state != "" {
+		return carrier["traceparent"] + " " + state
+	}
 	return carrier["traceparent"]
+}
+
+// room keeps count of the spans that wait for the collector.
+type room struct {
+	sdktrace.SpanProcessor
+	waiting atomic.Int64 // ended and not handed to the exporter, or in its hands
+	lost    atomic.Uint64
+}
+
+// OnEnd is the SDK's: a span has ended.
+func (r *room) OnEnd(s sdktrace.ReadOnlySpan) {
+	if !s.SpanContext().IsSampled() {
+		return
+	}
+	if r.waiting.Add(1) > queued {
+		r.waiting.Add(-1)
+		r.lost.Add(1)
+		return
+	}
+	r.SpanProcessor.OnEnd(s)
 }
 
 // watched is an exporter whose failures go to our log: the SDK's own way is a handler for
 // the whole program.
 type watched struct {
 	sdktrace.SpanExporter
-	log *slog.Logger
+	log  *slog.Logger
+	room *room
 
 	mu   sync.Mutex
 	told time.Time // guarded by mu
@@ -208,9 +244,11 @@ const troubleEvery = 5 * time.Minute
 
 func (w *watched) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
 	err := w.SpanExporter.ExportSpans(ctx, spans)
+	w.room.waiting.Add(-int64(len(spans)))
 	if err == nil {
 		return nil
 	}
+	w.room.lost.Add(uint64(len(spans)))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.lost += len(spans)

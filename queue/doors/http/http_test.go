@@ -365,3 +365,44 @@ func TestASitesTokenSpeaksForTheDeviceItNames(t *testing.T) {
 		t.Errorf("stored %+v", got)
 	}
 }
+
+// TestAScanGoesOnInTheTraceOfItsRequest: what is malformed counts for none, and never costs a scan.
+func TestAScanGoesOnInTheTraceOfItsRequest(t *testing.T) {
+	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	for _, tc := range []struct{ name, parent, state, want string }{
+		{"none", "", "", ""},
+		{"traced", parent, "", parent},
+		{"with a state", parent, "rojo=1,congo=2", parent + " rojo=1,congo=2"},
+		{"a state alone", "", "rojo=1", ""},
+		{"a state that is too long", parent, "a=" + strings.Repeat("x", 600), parent},
+		{"malformed", "00-x", "rojo=1", ""},
+		{"with more behind it", parent + " x", "", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			b := newBench(t, nil, nil)
+			var header []string
+			if tc.parent != "" {
+				header = append(header, "Traceparent", tc.parent)
+			}
+			if tc.state != "" {
+				header = append(header, "tracestate", tc.state)
+			}
+			if a := b.post("nord/rowa", "application/json", `[{"id":"e1","scan":`+quoted(packText)+`},{"id":"e2","scan":`+quoted(packText)+`}]`, header...); a.StatusCode != 202 {
+				t.Fatalf("%s: %s", a.Status, a.body)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			for n := 0; n < 2; {
+				ds, err := b.broker.Conn().Scans("a").Fetch(ctx, 2, time.Millisecond, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, d := range ds {
+					if n++; d.Trace() != tc.want {
+						t.Errorf("stored with %q, want %q", d.Trace(), tc.want)
+					}
+				}
+			}
+		})
+	}
+}

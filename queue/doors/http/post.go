@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
@@ -92,7 +93,7 @@ func (d *Door) post(w http.ResponseWriter, r *http.Request, c caller) *Problem {
 		p.retry = wait
 		return p
 	}
-	in := intake{door: d, r: r, who: c.who, items: items, many: many}
+	in := intake{door: d, r: r, who: c.who, items: items, many: many, trace: traceOf(r.Header)}
 	if problem := in.read(); problem != nil {
 		return problem
 	}
@@ -108,11 +109,28 @@ type intake struct {
 	items []item
 	many  bool
 
+	trace    string // of the request; "" if it has none
 	receipts []Receipt
 	events   []scan.Event
 	scans    []queue.Scan // those to be stored
 	at       []int        // their places among the items
 }
+
+// traceOf is the request's W3C trace context as package queue wants it, or "". The scans of a
+// request go on in it; what is malformed counts for none, and a state that is too long is left out.
+func traceOf(h http.Header) string {
+	parents := h["Traceparent"]
+	if len(parents) != 1 || !traceparent.MatchString(parents[0]) {
+		return ""
+	}
+	state := strings.Join(h["Tracestate"], ",")
+	if state == "" || len(state) > 512 || strings.ContainsFunc(state, func(c rune) bool { return c < 0x20 || c > 0x7e }) {
+		return parents[0]
+	}
+	return parents[0] + " " + state
+}
+
+var traceparent = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
 
 // idempotencyKey reads the header, with or without the quotes of a structured field.
 func idempotencyKey(r *http.Request) (key string, ok bool) {
@@ -173,7 +191,7 @@ func (in *intake) read() *Problem {
 		case known:
 			out.Status, out.Sequence, out.Duplicate = http.StatusAccepted, seq, true
 		default:
-			in.scans = append(in.scans, queue.Scan{Site: in.who.Site, Device: in.who.Device, ID: messageID(ev, body), Body: body})
+			in.scans = append(in.scans, queue.Scan{Site: in.who.Site, Device: in.who.Device, ID: messageID(ev, body), Body: body, Trace: in.trace})
 			in.at = append(in.at, i)
 		}
 		if in.door.deps.Read != nil {
