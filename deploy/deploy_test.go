@@ -256,3 +256,19 @@ func TestDashboardsNameContractMetricsOnly(t *testing.T) {
 		}
 	}
 }
+
+// TestTheUnitStartsAgainWhatTheWatchdogEnded: a Go program that panics, or gets the watchdog's
+// SIGABRT, ends with 2, as a usage error does. A unit that does not start 2 again stays dead
+// when it matters most; deploy/dev/fresh-debian.sh saw that.
+func TestTheUnitStartsAgainWhatTheWatchdogEnded(t *testing.T) {
+	unit := read(t, "systemd/decom.service")
+	m := regexp.MustCompile(`(?m)^RestartPreventExitStatus=(.*)$`).FindStringSubmatch(unit)
+	if m == nil || !slices.Equal(strings.Fields(m[1]), []string{"78"}) {
+		t.Errorf("not started again: %q, wants 78 alone", m)
+	}
+	for _, want := range []string{"\nRestart=on-failure\n", "\nWatchdogSec=", "\nStartLimitIntervalSec=0\n"} {
+		if !strings.Contains(unit, want) {
+			t.Errorf("the unit lacks %q", strings.TrimSpace(want))
+		}
+	}
+}

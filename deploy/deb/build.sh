@@ -12,7 +12,7 @@ export DECOM_VERSION="$version" DECOM_ARCH="${ARCH:-$(go env GOARCH)}"
 export DECOM_BINARY="$out/decom-$DECOM_ARCH"
 mkdir -p "$out"
 
-CGO_ENABLED=0 GOOS=linux GOARCH="$DECOM_ARCH" go build -trimpath -ldflags '-s -w' -o "$DECOM_BINARY" ./cmd/decom
+CGO_ENABLED=0 GOOS=linux GOARCH="$DECOM_ARCH" go build -trimpath -ldflags "-s -w -X main.packaged=$version" -o "$DECOM_BINARY" ./cmd/decom
 
 # NFPM names an installed one; else it is built from its pinned module, for this machine.
 if [ -n "${NFPM:-}" ]; then
