@@ -11,7 +11,7 @@ import (
 
 // What is wrong with a configuration is said in French, too. Those who find it say it once, in
 // English; this table has the same sentence in French, with the same values in the same order.
-// A test reads the sources and fails for a sentence that is not here.
+// What is missing here is said in English; a test reads the sources and tells of it.
 
 // colon stands between a key and what is wrong with it.
 var colon = scan.Text{FR: " : ", EN: ": "}
@@ -157,6 +157,15 @@ var configFrench = map[string]string{
 	"%q: write goods-in (at goods-in, à la réception), robot-input (on robot input, à l'entrée du robot) or exit (at exit, à la sortie)": "%q : écrire goods-in (à la réception), robot-input (à l'entrée du robot) ou exit (à la sortie)",
 	"%q is no pattern of A-Z a-z 0-9 _ - and *": "%q n'est pas un motif de A-Z a-z 0-9 _ - et *",
 	"%q is consolidated.senders.%d already":     "%q est déjà consolidated.senders.%d",
+
+	"%q must be 9 digits, or in Corsica 2A or 2B and 7":                                               "%q : 9 chiffres, ou en Corse 2A ou 2B et 7",
+	"%sregion: %q is no French region or territory overseas%s":                                        "%sregion : %q n'est ni une région française ni un territoire d'outre-mer%s",
+	"%v: must be 1s to 1h":                                                                            "%v : de 1s à 1h",
+	"%s: must not be negative":                                                                        "%s : ne doit pas être négatif",
+	"must be 1 to 64 of A-Z a-z 0-9 _ -":                                                              "de 1 à 64 caractères parmi A-Z a-z 0-9 _ -",
+	"must be 1 to 64 of A-Z a-z 0-9 _ -, or nothing for every device of the site":                     "de 1 à 64 caractères parmi A-Z a-z 0-9 _ -, ou rien pour tous les appareils du site",
+	"%s/%s is that of doors.consolidated.%d already":                                                  "%s/%s est déjà celui de doors.consolidated.%d",
+	"doors.consolidated.%d receives nothing: consolidated.senders names nobody whose files are taken": "doors.consolidated.%d ne reçoit rien : consolidated.senders ne nomme personne dont les fichiers soient pris",
 
 	// This process.
 	"%q: pprof listens on the loopback address only":                                                    "%q : pprof n'écoute que sur l'adresse de boucle locale",
