@@ -13,7 +13,8 @@ import (
 
 // MQTT opens the embedded server's own MQTT 3.1.1 listener. Topic
 // decom/scan/SITE/DEVICE is subject decom.scan.SITE.DEVICE, decom/outcome/SITE/DEVICE
-// its outcomes. A device may publish and hear its own topic and nothing else.
+// its outcomes. A device may publish and hear its own topic and nothing else. A session that
+// stays and subscribed with QoS 1 is told every outcome, whether it listens or not.
 //
 // A PUBACK says that the server has read the message, not that DECOM_SCANS took it, nor
 // that the topic was allowed: what did not get there is in DECOM_LOST ([Conn.Lost]).
@@ -69,6 +70,7 @@ func (m *MQTT) rate() float64 {
 // options puts the server's own listener, behind the pacer, into the embedded server's options.
 func (m *MQTT) options(opts *server.Options) {
 	opts.MQTT.Host, opts.MQTT.Port = "127.0.0.1", server.RANDOM_PORT
+	opts.MQTT.ConsumerInactiveThreshold = mqttKept
 	opts.CustomClientAuthentication = mqttGate{m.Allow}
 }
 

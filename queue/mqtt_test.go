@@ -9,6 +9,7 @@ import (
 	"net"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -224,6 +225,93 @@ func TestADeviceHearsItsOwnOutcomesOnly(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(log())
+	}
+}
+
+// hears runs mosquitto_sub until it was told n outcomes, or seconds are over.
+func hears(t *testing.T, c *queue.Conn, qos, id string, n, seconds int, more ...string) []string {
+	t.Helper()
+	args := append(login(c, "rowa-1"), "-q", qos, "-t", "decom/outcome/nord/rowa-1", "-W", strconv.Itoa(seconds), "-C", strconv.Itoa(n))
+	args[len(login(c, "rowa-1"))-1] = id
+	out, _ := exec.CommandContext(t.Context(), mosquitto(t, "mosquitto_sub"), append(args, more...)...).CombinedOutput()
+	return strings.Fields(string(out))
+}
+
+// subscribes opens a session of QoS 1 that outlives its connection, and leaves.
+func subscribes(t *testing.T, c *queue.Conn, id string) {
+	t.Helper()
+	args := append(login(c, "rowa-1"), "-q", "1", "-c", "-E", "-t", "decom/outcome/nord/rowa-1", "-W", "20")
+	args[len(login(c, "rowa-1"))-1] = id
+	if out, err := exec.CommandContext(t.Context(), mosquitto(t, "mosquitto_sub"), args...).CombinedOutput(); err != nil {
+		t.Fatalf("mosquitto_sub: %v %s", err, out)
+	}
+}
+
+// TestOutcomesWaitForADeviceThatIsAway: mosquitto with a session that stays is told what
+// was decided while it was away, each outcome once, and nothing again; repeating an outcome,
+// as after an answer that was lost, tells it no second time.
+func TestOutcomesWaitForADeviceThatIsAway(t *testing.T) {
+	t.Parallel()
+	c, log := mqttServer(t)
+	tell := func(ids ...string) {
+		t.Helper()
+		for _, id := range ids {
+			if _, err := c.PublishOutcome(t.Context(), "nord", "rowa-1", id, "chu/1/0", []byte(id)); err != nil {
+				t.Fatal(err, log())
+			}
+		}
+	}
+	tell("nobody-was-there") // no session yet: kept in DECOM_OUTCOMES only
+	subscribes(t, c, "stays")
+	tell("a", "b", "a")
+	if got := hears(t, c, "1", "stays", 2, 20, "-c"); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("told %v, want a and b\n%s", got, log())
+	}
+	for _, next := range []string{"c", "d"} {
+		tell(next)
+		if got := hears(t, c, "1", "stays", 1, 20, "-c"); !slices.Equal(got, []string{next}) { // an older one would come first
+			t.Errorf("told %v, want %s", got, next)
+		}
+	}
+	out := map[string]bool{}
+	if err := c.Outcomes(t.Context(), queue.OutcomeFilter{}, func(o queue.StoredOutcome) error { out[o.EventID] = true; return nil }); err != nil || len(out) != 5 {
+		t.Errorf("stored: %v %v", out, err)
+	}
+}
+
+// TestADeviceThatListensIsToldOnceWhateverItsQoS.
+func TestADeviceThatListensIsToldOnceWhateverItsQoS(t *testing.T) {
+	t.Parallel()
+	c, log := mqttServer(t)
+	var wg sync.WaitGroup
+	told := map[string][]string{}
+	var mu sync.Mutex
+	for _, qos := range []string{"0", "1"} {
+		wg.Go(func() {
+			list := hears(t, c, qos, "qos-"+qos, 5, 30)
+			mu.Lock()
+			defer mu.Unlock()
+			told[qos] = list
+		})
+	}
+	done := make(chan struct{})
+	go func() { wg.Wait(); close(done) }()
+	sent := 0
+	for going := true; going; { // some after both listen, however slow they are
+		select {
+		case <-done:
+			going = false
+		case <-time.After(100 * time.Millisecond):
+			sent++
+			if _, err := c.PublishOutcome(t.Context(), "nord", "rowa-1", fmt.Sprintf("o%d", sent), "chu/1/0", fmt.Appendf(nil, "o%d", sent)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for qos, list := range told {
+		if each := slices.Compact(slices.Sorted(slices.Values(list))); len(list) != 5 || len(each) != len(list) {
+			t.Errorf("QoS %s was told %v\n%s", qos, list, log())
+		}
 	}
 }
 

@@ -116,6 +116,11 @@ func (c *Conn) PublishOutcomes(ctx context.Context, outcomes []Outcome) (acks []
 		}
 		msgs[i] = &block[i]
 	}
+	if c.cfg.MQTT != nil {
+		if err := c.tellMQTT(ctx, msgs); err != nil {
+			return make([]Ack, len(msgs)), err
+		}
+	}
 	return c.publishMany(ctx, StreamOutcomes, msgs)
 }
 

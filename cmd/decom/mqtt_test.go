@@ -165,7 +165,7 @@ func TestTheMQTTDoorIsJudgedWithLineAndCaret(t *testing.T) {
 		{"no tokens", "doors: {mqtt: {listen: \"127.0.0.1:1883\"}}\n", "doors.mqtt.tokens: is missing"},
 		{"no such tokens", "doors: {mqtt: {listen: \"127.0.0.1:1883\", tokens: none}}\n", "doors.mqtt.tokens: there is no file none"},
 		{"address", "doors: {mqtt: {listen: \"1883\", tokens: t}}\n", "doors.mqtt.listen: \"1883\" is not host:port"},
-		{"a port twice", "doors: {mqtt: {listen: \"127.0.0.1:8080\", tokens: t}}\n", "is taken by http.listen"},
+		{"a port twice", "doors: {mqtt: {listen: \"127.0.0.1:8080\", tokens: t}}\n", "doors.mqtt.listen: \"127.0.0.1:8080\" is http.listen already"},
 		{"half of TLS", "doors: {mqtt: {key_file: k}}\n", "doors.mqtt.key_file: certificate_file and key_file"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
