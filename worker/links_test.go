@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -35,6 +36,10 @@ func TestABreakThatAPersonResumedFromHaltsNoMore(t *testing.T) {
 		w.during(10 * time.Second)
 		if note := w.halted(); !strings.Contains(note, whyChain) {
 			t.Fatalf("halted: %q", note)
+		}
+		records := len(w.broker.Records(acc))
+		if _, err := ResumeAfterLoss(context.Background(), w.resumer(), anna); !errors.As(err, new(*ChainError)) || len(w.broker.Records(acc)) != records {
+			t.Errorf("a resume after loss of a chain that broke: %v, %d records written", err, len(w.broker.Records(acc))-records)
 		}
 		w.appendRaw(&ledger.Record{}) // a resume follows whole links only
 		if _, _, err := Resume(context.Background(), w.resumer(), anna); err != nil {

@@ -165,7 +165,8 @@ const resetBefore = time.Hour
 // end, so no worker sends or projects; the projection, the only witness of what was
 // lost, goes when every pack of it is parked on the ledger. A Redis that remembers
 // nothing, or agrees with the ledger, gives nothing to park and nothing is delivered
-// again: then the person knows something that no store does. An embedded store is such
+// again: then the person knows something that no store does. A chain that broke is a [*ChainError], and
+// nothing is written: [Resume] goes on with what Redis knows. An embedded store is such
 // a witness of nothing (protocol.md section 9): its process must be stopped, and the
 // caller has to see to that.
 func ResumeAfterLoss(ctx context.Context, r Resumer, p Person) (loss Loss, err error) {
@@ -189,6 +190,13 @@ func ResumeAfterLoss(ctx context.Context, r Resumer, p Person) (loss Loss, err e
 	}
 	if len(reasons) == 0 && !loss.File {
 		return loss, ErrNotHalted
+	}
+	if slices.ContainsFunc(reasons, func(h HaltReason) bool { return h.Why == whyChain }) {
+		// Redis may agree with the ledger's last record, and hold what no record says any more:
+		// nothing here could tell which packs, so nothing is written.
+		if _, err := WalkLedger(ctx, r.Records, r.Account, func(queue.Entry, *ledger.Record) error { return nil }); err != nil {
+			return loss, err
+		}
 	}
 	last, any, err := r.Records.Last(ctx)
 	if err != nil {

@@ -30,6 +30,7 @@ type plan struct {
 	Pour       time.Duration // the scans come spread over this time
 	Batches    int           // in so many publishes; default 12
 	Long       bool          // minutes or hours: NMVS keeps a short call ledger, and nobody taps the appends
+	Rename     string        // appended to the accounts' names, whose sites stay
 	Direct     bool          // no proxies between workers and servers, and production's time to redelivery: a measurement
 	Steps      []step
 }
@@ -46,7 +47,7 @@ type step struct {
 func (p plan) accounts() []queue.Account {
 	list := make([]queue.Account, p.Accounts)
 	for i := range list {
-		list[i] = queue.Account{Name: fmt.Sprintf("acc-%d", i+1), Sites: []string{fmt.Sprintf("site-%d", i+1)}}
+		list[i] = queue.Account{Name: fmt.Sprintf("acc-%d%s", i+1, p.Rename), Sites: []string{fmt.Sprintf("site-%d", i+1)}}
 	}
 	return list
 }

@@ -284,12 +284,13 @@ var decomBinary = sync.OnceValues(func() (string, error) {
 // worker is one `decom run` behind its own proxies, started again when it ended because a
 // server was down, as a supervisor would.
 type worker struct {
-	r      *rig
-	name   string
-	config string
-	logs   string
-	clock  string // file of the wall clock's offset; only plans with a clock step have one
-	lines  struct {
+	r        *rig
+	name     string
+	config   string
+	logs     string
+	natsURLs []string // by its own proxies
+	clock    string   // file of the wall clock's offset; only plans with a clock step have one
+	lines    struct {
 		nats  []*line
 		redis *line // nil with Sentinel or Cluster: clients are told the servers' own addresses
 		nmvs  *line
@@ -317,11 +318,10 @@ func (r *rig) newWorker(i int) *worker {
 		}
 	}
 	if r.plan.Direct {
-		write(r.t, w.config, r.yaml(dir, r.natsURL(), r.redis.yaml(""), r.sim.listen))
+		r.configure(w)
 		r.t.Cleanup(w.stop)
 		return w
 	}
-	var urls []string
 	for _, s := range r.nats {
 		l := startLine(r.t, strings.TrimPrefix(s.URL, "nats://"))
 		w.lines.nats = append(w.lines.nats, l)
@@ -329,17 +329,28 @@ func (r *rig) newWorker(i int) *worker {
 		if !r.plan.Long {
 			addr = startRelay(r.t, addr, 0, r.tap).addr
 		}
-		urls = append(urls, "nats://"+addr)
+		w.natsURLs = append(w.natsURLs, "nats://"+addr)
 	}
 	w.lines.nmvs = startLine(r.t, r.sim.addr)
-	redis := r.redis.yaml("")
 	if r.redis.proxied() {
 		w.lines.redis = startLine(r.t, r.redis.main.Addr())
-		redis = r.redis.yaml(w.lines.redis.addr())
 	}
-	write(r.t, w.config, r.yaml(dir, strings.Join(urls, ","), redis, w.lines.nmvs.addr()))
+	r.configure(w)
 	r.t.Cleanup(w.stop)
 	return w
+}
+
+// configure writes the worker's configuration for the plan as it is now.
+func (r *rig) configure(w *worker) {
+	dir, redis := filepath.Dir(w.config), r.redis.yaml("")
+	if r.plan.Direct {
+		write(r.t, w.config, r.yaml(dir, r.natsURL(), redis, r.sim.listen))
+		return
+	}
+	if w.lines.redis != nil {
+		redis = r.redis.yaml(w.lines.redis.addr())
+	}
+	write(r.t, w.config, r.yaml(dir, strings.Join(w.natsURLs, ","), redis, w.lines.nmvs.addr()))
 }
 
 // yaml is a worker's configuration.

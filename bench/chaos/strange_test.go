@@ -78,8 +78,12 @@ func (r *rig) judgeStrange(all []sent, got map[string][]scan.Outcome, entries []
 			}
 		}
 	}
+	called := map[sim.Key]bool{} // else its supply was older than its undo: refused, and nobody asked NMVS
+	for i := range entries {
+		called[entries[i].Key] = true
+	}
 	for k := range strange {
-		if n := alerts[k]; n > 1 && !r.plan.losesLedger() || n+unresolved[k] == 0 {
+		if n := alerts[k]; n > 1 && !r.plan.losesLedger() || n+unresolved[k] == 0 && called[k] {
 			r.fault("OUT: strange pack %s: told %s, want one alert, or that it is unresolved", k, strings.Join(words[k], ", "))
 		}
 	}

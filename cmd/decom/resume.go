@@ -195,6 +195,13 @@ func (a *app) resumeAfterLoss(ctx context.Context, r worker.Resumer, p worker.Pe
 	a.sayf("Les workers ont %s pour remarquer l'arrêt.", "Workers get %s to notice the halt.", r.Notice.Round(time.Second))
 	loss, err := worker.ResumeAfterLoss(ctx, r, p)
 	a.sayLoss(&loss)
+	if chain, ok := errors.AsType[*worker.ChainError](err); ok {
+		return a.errorf("%[1]s : le registre est rompu à l'enregistrement %[3]d : %[2]w. --after-loss n'y peut rien et n'a rien mis de côté. "+
+			"decom resume %[1]s seul reprend avec ce que Redis sait ; si Redis a perdu ce compte, il continue sous un autre nom de compte, après verify-first (deploy/runbook.md, « The chain is broken »)",
+			"%[1]s: the ledger is broken at record %[3]d: %[2]w. --after-loss cannot mend that, and put nothing aside. "+
+				"decom resume %[1]s alone goes on with what Redis knows; when Redis has lost the account, it goes on under another account name, after verify-first (deploy/runbook.md, \"The chain is broken\")",
+			r.Account, chain, chain.Seq)
+	}
 	switch {
 	case errors.Is(err, worker.ErrNotHalted):
 		return fmt.Errorf("%s: %w, nothing was written. If the ledger did lose records, a running worker halts the account at its next scan", r.Account, err)
