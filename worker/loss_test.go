@@ -111,21 +111,27 @@ func TestALinkThatBreaksUnderAWriterHaltsTheAccount(t *testing.T) {
 // again (bench/chaos, seed 1026).
 func TestAPackThatAClockAheadPutBackIsNotDelayed(t *testing.T) {
 	for _, mode := range []Mode{ModeSingle, ModeBulk} {
-		t.Run(string(mode), func(t *testing.T) {
-			line(t, func(w *world) {
-				w.cfg.Mode, w.cfg.UseBulk = mode, true
-				p := w.packOf("S1")
-				w.appendRaw(&ledger.Record{Open: []ledger.Open{{C: "AHEAD", Svc: ledger.Single, Op: scan.Supply, SHA: ledger.Hash(nil), Product: product(p),
-					Packs: []ledger.OpenPack{{Serial: p.Serial(), Origin: ledger.Origin{Ev: "e1", Src: site + "/d1", Key: time.Now().UnixMilli(), Timed: true, Op: scan.Supply}}}}}})
-				w.appendRaw(&ledger.Record{Fact: []ledger.Fact{{C: "AHEAD", Of: 1, Kind: ledger.Off, NotBefore: time.Now().Add(36 * time.Hour).UnixMilli(),
-					Packs: []ledger.FactPack{{K: p.ID()}}}}})
-				w.start("w0", 0)
-				w.during(2 * time.Minute)
-				if s := w.fold().states[p.ID()]; s.Phase != ledger.Inactive {
-					t.Errorf("the pack is %s after two minutes", s.Phase)
-				}
+		for _, parallel := range []int{1, 8} { // with one slot, the fetch has it when the pack is found
+			t.Run(fmt.Sprintf("%s, parallel %d", mode, parallel), func(t *testing.T) {
+				line(t, func(w *world) {
+					w.cfg.Mode, w.cfg.UseBulk, w.cfg.Parallel = mode, true, parallel
+					w.start("w0", 0)
+					for i := range 4 {
+						p, c := w.packOf(fmt.Sprint("S", i)), fmt.Sprint("AHEAD", i)
+						w.appendRaw(&ledger.Record{Open: []ledger.Open{{C: c, Svc: ledger.Single, Op: scan.Supply, SHA: ledger.Hash(nil), Product: product(p),
+							Packs: []ledger.OpenPack{{Serial: p.Serial(), Origin: ledger.Origin{Ev: "e" + c, Src: site + "/d1", Key: time.Now().UnixMilli(), Timed: true, Op: scan.Supply}}}}}})
+						w.appendRaw(&ledger.Record{Fact: []ledger.Fact{{C: c, Of: uint64(2*i + 1), Kind: ledger.Off, NotBefore: time.Now().Add(36 * time.Hour).UnixMilli(),
+							Packs: []ledger.FactPack{{K: p.ID()}}}}})
+					}
+					w.during(3 * time.Minute)
+					for i := range 4 {
+						if s := w.fold().states[w.packOf(fmt.Sprint("S", i)).ID()]; s.Phase != ledger.Inactive {
+							t.Errorf("pack %d is %s after three minutes", i, s.Phase)
+						}
+					}
+				})
 			})
-		})
+		}
 	}
 }
 

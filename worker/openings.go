@@ -133,9 +133,12 @@ func (l *loop) farDue(ctx context.Context, now time.Time, most int) ([]scan.Pack
 	if err != nil {
 		return nil, err
 	}
-	before := l.far
-	l.far, l.nextFar = ks, now.Add(farPoll)
-	return slices.DeleteFunc(slices.Clone(ks), func(k scan.PackID) bool { return !slices.Contains(before, k) }), nil
+	ready := slices.DeleteFunc(slices.Clone(ks), func(k scan.PackID) bool { return !slices.Contains(l.far, k) })
+	l.far = ks
+	if len(ready) == 0 { // else they are looked for until they found slot and token
+		l.nextFar = now.Add(farPoll)
+	}
+	return ready, nil
 }
 
 // farPoll is several rests.

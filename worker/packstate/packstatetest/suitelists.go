@@ -3,6 +3,7 @@ package packstatetest
 import (
 	"context"
 	"maps"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -86,6 +87,7 @@ func testLists(t *testing.T, f Fixture) {
 		{99, 9, nil}, {100, 9, []scan.PackID{ID(2)}}, {1000, 9, []scan.PackID{ID(2), ID(3), ID(1)}},
 		{1000, 2, []scan.PackID{ID(2), ID(3)}}, {1000, 0, nil}, {1000, -1, nil},
 		{1790000000122, 1000, []scan.PackID{ID(2), ID(3), ID(1)}}, {1790000000123, 1000, []scan.PackID{ID(2), ID(3), ID(1), ID(4)}},
+		{math.MaxInt64, 1000, []scan.PackID{ID(2), ID(3), ID(1), ID(4)}},
 	} {
 		if got, err := s.Due(ctx, acc, r.now, r.max); err != nil || !slices.Equal(got, r.want) {
 			t.Errorf("Due(%d, %d) = %v, %v; want %v", r.now, r.max, got, err, r.want)
