@@ -141,8 +141,8 @@ func (c *Conn) streams() []jetstream.StreamConfig {
 		Replicas: max(c.cfg.Replicas, 1),
 	}
 	scans, ledger, outcomes := base, base, base
-	// ">" and not "*": a scan under a subject that is too deep is stored and rejected in
-	// public, where otherwise nobody would take it.
+	// ">" and not "*": a scan under a subject that is too deep is stored and taken like any
+	// other, its outcome as deep, where otherwise nobody would take it.
 	scans.Name, scans.Subjects, scans.Duplicates = StreamScans, []string{scanPrefix + ">"}, 100*time.Millisecond
 	scans.Description = "decom: scan events of robots; trimmed behind the consumers"
 	ledger.Name, ledger.Subjects, ledger.Duplicates = StreamLedger, []string{ledgerPrefix + "*"}, 2*time.Minute

@@ -108,3 +108,18 @@ func TestExplainListAndJSONAreComplete(t *testing.T) {
 		t.Errorf("--list has %d lines", strings.Count(r.stdout, "\n"))
 	}
 }
+
+// TestExplainKnowsTheKindsOfAlerts: they stand on the telephone, in demo's summary and in France MVO's letters.
+func TestExplainKnowsTheKindsOfAlerts(t *testing.T) {
+	for _, kind := range []string{"A1", "A2", "A3", "A5", "A7", "A24", "a52", "A68"} {
+		for _, lang := range []string{"fr", "en"} {
+			r := inProcess(t, nil, "", "explain", kind, "--lang", lang)
+			if r.code != exitFine || !strings.HasPrefix(r.stdout, strings.ToUpper(kind)+"  (") || strings.Count(r.stdout, "\n") != 3 {
+				t.Errorf("%s %s: %+v", kind, lang, r)
+			}
+		}
+	}
+	if r := inProcess(t, nil, "", "explain", "A4"); r.code != exitUsage {
+		t.Errorf("nobody has named A4: %+v", r)
+	}
+}
