@@ -25,7 +25,7 @@ var (
 )
 
 // controlMetrics go beyond contract.md section 6; alerts rest on them, so they stay as they are.
-var controlMetrics = []string{"decom_config_reload_failed", "decom_ledger_waiting_seconds", "decom_paused", "decom_withheld"}
+var controlMetrics = []string{"decom_config_reload_failed", "decom_door_scans_total", "decom_lost_topics", "decom_ledger_waiting_seconds", "decom_paused", "decom_rate_adaptive", "decom_withheld"}
 
 // metricsOf returns the metrics that an expression names, histograms without suffix.
 func metricsOf(expr string) []string {
