@@ -46,6 +46,12 @@ func Server(t testing.TB) string {
 	return StartServer(t, ServerConfig{}).URL
 }
 
+// Binary is a nats-server for tests that start it with a configuration of their own.
+func Binary(t testing.TB) string {
+	t.Helper()
+	return binary(t)
+}
+
 // StartServer starts a real nats-server for this test; it is killed when the test ends.
 func StartServer(t testing.TB, cfg ServerConfig) *Process {
 	t.Helper()
