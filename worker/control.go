@@ -213,7 +213,8 @@ func (l *loop) ledgerLook(now time.Time) time.Duration {
 }
 
 // lookAtLedger reads what was written behind our head by somebody who does not project it:
-// people's tools. One try; a ledger that does not answer is told and asked again.
+// people's tools. One that ends before our head has lost records: a paused loop appends nothing
+// that would show it. One try; a ledger that does not answer is told and asked again.
 func (l *loop) lookAtLedger(work context.Context) error {
 	now := time.Now()
 	if l.latched.Load() || !l.hurried.Swap(false) && now.Before(l.nextLedger) {
@@ -227,7 +228,7 @@ func (l *loop) lookAtLedger(work context.Context) error {
 		l.trouble("ledger", err)
 		return nil
 	}
-	if last.Seq > l.head.Seq {
+	if last.Seq != l.head.Seq {
 		return l.synchronise(work)
 	}
 	return nil

@@ -223,3 +223,35 @@ func TestAResumeAfterLossTellsWhatTheOutboxPassesOver(t *testing.T) {
 		})
 	}
 }
+
+// TestAPausedAccountNoticesThatItsLedgerLostRecords: it appends nothing that would show it, and people could neither
+// resume it (the ledger lost records) nor resume it after the loss (it is not halted).
+func TestAPausedAccountNoticesThatItsLedgerLostRecords(t *testing.T) {
+	line(t, func(w *world) {
+		w.start("w1", 0)
+		w.start("w2", 1)
+		w.want(w.settled("S1"), "done")
+		w.pause(0)
+		w.during(10 * time.Second)
+		w.reg.lossy.Store(true)
+		w.broker.LoseTail(1)
+		waiting := w.scan("d1", "S2", scan.Supply)
+		w.during(time.Minute)
+		if !w.isHalted() || !strings.Contains(w.halted(), whyLost) {
+			t.Fatalf("a minute later the account is not halted: %q", w.halted())
+		}
+		if _, err := ResumeAfterLoss(context.Background(), w.resumer(), anna); err != nil {
+			t.Fatal(err)
+		}
+		w.during(10 * time.Minute)
+		w.want(waiting, "done") // the pause was what the ledger lost
+	})
+}
+
+// settled scans a pack and waits until nothing is left to do.
+func (w *world) settled(serial string) event {
+	w.t.Helper()
+	e := w.scan("d1", serial, scan.Supply)
+	w.during(30 * time.Second)
+	return e
+}

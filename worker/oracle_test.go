@@ -45,8 +45,12 @@ func (w *world) peek(look func(f *folded)) {
 	f := &w.cache
 	es := w.broker.RecordsFrom(acc, f.n)
 	if f.states == nil || f.gen != w.broker.Losses() {
+		probes := f.probes // a probe whose record is lost while its bytes leave was one all the same
+		if probes == nil {
+			probes = map[string]bool{}
+		}
 		*f = folded{states: ledger.States{}, trx: map[uint64]map[string]bool{}, notes: map[string]bool{}, told: map[string]bool{},
-			submitted: map[string]bool{}, probes: map[string]bool{}, gen: w.broker.Losses()}
+			submitted: map[string]bool{}, probes: probes, gen: w.broker.Losses()}
 		es = w.broker.RecordsFrom(acc, 0)
 	}
 	for _, e := range es {

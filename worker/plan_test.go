@@ -24,8 +24,9 @@ type plan struct {
 	stores    string // redis: it loses its memory; ledger: it loses its tail (A2: never both); none
 	parallel  int
 	batch     int
-	acts      int // things that happen from outside
-	tempo     int // the limits and what breaks them are that many times shorter; waits that production does not configure are not
+	acts      int  // things that happen from outside
+	people    bool // pause, tune, continue and verify-first, from time to time
+	tempo     int  // the limits and what breaks them are that many times shorter; waits that production does not configure are not
 }
 
 // planOf draws a plan; force is a list of name=value that stand fast.
@@ -59,6 +60,7 @@ func planOf(r *rand.Rand, force string) (plan, error) {
 	if r.IntN(32) == 0 {
 		p.tempo = 1
 	}
+	p.people = r.IntN(2) == 0
 	return p, p.force(force)
 }
 
@@ -84,6 +86,8 @@ func (p *plan) force(list string) error {
 			p.workers = n
 		case "tolerance":
 			p.tolerance = n
+		case "people":
+			p.people = n != 0
 		case "tempo":
 			p.tempo = n
 		case "withhold":
@@ -102,8 +106,8 @@ func (p *plan) force(list string) error {
 
 // String is what -plan takes, and more.
 func (p plan) String() string {
-	return fmt.Sprintf("workers=%d mode=%s (bulk %v, mixed %v, listing %v) doubt=%s settle=%s tolerance=%d foreign=%d stores=%s tempo=%d withhold=%v",
-		p.workers, p.mode, p.bulk, p.mixed, p.listing, p.doubt, p.settle, p.tolerance, p.foreign, p.stores, p.tempo, p.withhold)
+	return fmt.Sprintf("workers=%d mode=%s (bulk %v, mixed %v, listing %v) doubt=%s settle=%s tolerance=%d foreign=%d stores=%s tempo=%d withhold=%v people=%v",
+		p.workers, p.mode, p.bulk, p.mixed, p.listing, p.doubt, p.settle, p.tolerance, p.foreign, p.stores, p.tempo, p.withhold, p.people)
 }
 
 // settings are the plan's part of the account's configuration. Times are short, in the
