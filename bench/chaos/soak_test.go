@@ -103,8 +103,8 @@ func (s *sampler) run(every time.Duration) {
 		// Behind a collection: what is held, not what the collector lets lie. A worker that serves both
 		// accounts keeps two minutes of their records, one that stands by does not: 26 to 32 MiB, back and forth.
 		{name: "live heap", unit: "MiB", share: 0.10, least: 6},
-		{name: "goroutines", share: 0.10, least: 16},            // as many calls as two accounts have on their way at once
-		{name: "open files", share: 0.10, least: 16},            // and a pool for Redis that fills up to its 20 in bad moments
+		{name: "goroutines", share: 0.10, least: 16}, // as many calls as two accounts have on their way at once
+		{name: "open files", share: 0.10, least: 16}, // and a pool for Redis that fills up to its 20 in bad moments
 		{name: "own disk", unit: "KiB", share: 0.05, least: 64},
 		{name: "NATS disk a scan", unit: "B", share: 0.20, least: 0},
 		{name: "Redis memory a pack", unit: "B", share: 0.20, least: 0},
