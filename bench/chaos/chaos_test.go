@@ -74,6 +74,7 @@ func keepDir(t *testing.T) string {
 // tally is what all runs together came to.
 type tally struct {
 	mu                     sync.Mutex // guards the rest
+	begun                  int        // those that did not get as far as a verdict, too: no right, or no server in time
 	runs, combined, failed int
 	scans, parked, appends int
 	recovery               map[string][]time.Duration // by the name of a lone fault, or "combined"
@@ -84,6 +85,9 @@ func (t *tally) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var b strings.Builder
+	if n := t.begun - t.runs; n > 0 {
+		fmt.Fprintf(&b, "chaos: %d runs came to no verdict: what they needed could not be started, see above\n", n)
+	}
 	fmt.Fprintf(&b, "chaos: %d runs, %d of them combined, %d failed %v; %d scans, %d packs left to a person, %d ledger records\n", t.runs, t.combined, t.failed, t.failures, t.scans, t.parked, t.appends)
 	names := []string{}
 	for n := range t.recovery {
@@ -100,6 +104,9 @@ func (t *tally) String() string {
 
 // oneRun is one seed from the first server to the verdict.
 func oneRun(t *testing.T, p plan, keep string, all *tally) {
+	all.mu.Lock()
+	all.begun++
+	all.mu.Unlock()
 	dir := filepath.Join(keep, fmt.Sprintf("seed-%d", p.Seed))
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)

@@ -109,7 +109,7 @@ func (s *sampler) run(every time.Duration) {
 		{name: "NATS disk a scan", unit: "B", share: 0.20, least: 0},
 		{name: "Redis memory a pack", unit: "B", share: 0.20, least: 0},
 	}
-	began, profiles := time.Now(), time.Duration(1)
+	began, told, profiles := time.Now(), time.Now(), time.Duration(1)
 	for tick := time.NewTicker(every); ; {
 		select {
 		case <-s.stop:
@@ -122,6 +122,10 @@ func (s *sampler) run(every time.Duration) {
 			continue // a store is away just now
 		}
 		s.at = append(s.at, time.Since(began))
+		if time.Since(told) >= time.Minute { // whoever waits for it sees that it goes on
+			told = time.Now()
+			fmt.Printf("soak: %s of %s: %.0f MiB of memory, %.0f MiB live, %.0f goroutines, %.0f files\n", time.Since(began).Round(time.Second), *soakFlag, v[0], v[1], v[2], v[3])
+		}
 		for profiles*(*soakFlag)/4 <= time.Since(began) {
 			s.profile(fmt.Sprintf("soak-%d-heap-%d", s.r.plan.Seed, profiles))
 			profiles++

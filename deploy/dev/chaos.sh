@@ -13,15 +13,18 @@ command -v redis-server >/dev/null 2>&1 ||
 out="$(mktemp -d)"
 trap 'rm -rf "$out"' EXIT
 
+echo "chaos: building decom and the rig; with an empty build cache that takes some minutes"
 go build -o "$out/decom" ./cmd/decom
 # The compiled test prints each run as it ends; go test would keep it to itself.
 go test -c -o "$out/chaos" ./bench/chaos
 cd bench/chaos
 case "${1:?RUNS or soak}" in
 soak)
+  echo "soak: ${2:?DURATION} of load with faults, then the verdict; a line a minute"
   "$out/chaos" -test.run '^TestSoak$' -test.timeout 0 -bin "$out/decom" -soak "${2:?DURATION}" -seed "${3:-1}"
   ;;
 *)
+  echo "chaos: $1 runs from seed ${2:-1}, ${3:-3} side by side; each prints a line as it ends, the first after about half a minute"
   "$out/chaos" -test.run '^TestChaos$' -test.timeout 0 -bin "$out/decom" -chaos -runs "$1" -seed "${2:-1}" -side "${3:-3}" -fault "${4:-}"
   ;;
 esac
