@@ -125,9 +125,10 @@ func (c *Conn) plan(ctx context.Context, accounts []Account) ([]step, error) {
 	if c.keepsLost() {
 		add(c.planLost(ctx))
 	}
+	ends := ends{}
 	for _, a := range accounts {
-		add(c.planScans(ctx, a))
-		add(c.planOutbox(ctx, a))
+		add(c.planScans(ctx, a, ends))
+		add(c.planOutbox(ctx, a, ends))
 	}
 	return steps, errors.Join(errs...)
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // planScans plans an account's consumer of DECOM_SCANS.
-func (c *Conn) planScans(ctx context.Context, a Account) (*step, error) {
+func (c *Conn) planScans(ctx context.Context, a Account, ends ends) (*step, error) {
 	name := scansConsumer(a.Name)
 	want := jetstream.ConsumerConfig{
 		Durable: name, Name: name, Description: "decom: scans of account " + a.Name,
@@ -23,7 +23,7 @@ func (c *Conn) planScans(ctx context.Context, a Account) (*step, error) {
 		want.FilterSubjects = append(want.FilterSubjects, siteFilter(s))
 	}
 	slices.Sort(want.FilterSubjects)
-	s, have, err := c.planConsumer(ctx, StreamScans, want)
+	s, have, err := c.planConsumer(ctx, StreamScans, want, ends)
 	if err != nil {
 		return nil, err
 	}
@@ -145,19 +145,19 @@ func (c *Conn) siteOwners(ctx context.Context, own string) (floors map[string]ui
 }
 
 // planOutbox plans an account's durable reader of DECOM_LEDGER.
-func (c *Conn) planOutbox(ctx context.Context, a Account) (*step, error) {
+func (c *Conn) planOutbox(ctx context.Context, a Account, ends ends) (*step, error) {
 	name := outboxConsumer(a.Name)
 	s, _, err := c.planConsumer(ctx, StreamLedger, jetstream.ConsumerConfig{
 		Durable: name, Name: name, Description: "decom: publishes the outcomes of account " + a.Name,
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: c.cfg.AckWait, MaxDeliver: -1, MaxAckPending: 1,
 		FilterSubjects: []string{ledgerSubject(a.Name)},
-	})
+	}, ends)
 	return s, err
 }
 
 // planConsumer compares a durable consumer with what is wanted; have is nil when
 // there is none.
-func (c *Conn) planConsumer(ctx context.Context, stream string, want jetstream.ConsumerConfig) (_ *step, have *jetstream.ConsumerInfo, _ error) {
+func (c *Conn) planConsumer(ctx context.Context, stream string, want jetstream.ConsumerConfig, ends ends) (_ *step, have *jetstream.ConsumerInfo, _ error) {
 	info, err := again(ctx, c.cfg.AnswerWait, func(ctx context.Context) (*jetstream.ConsumerInfo, error) {
 		return c.consumerInfo(ctx, stream, want.Durable)
 	})
@@ -175,7 +175,7 @@ func (c *Conn) planConsumer(ctx context.Context, stream string, want jetstream.C
 	}
 	merged := info.Config
 	d.consumer(&merged, want)
-	back, err := c.planSetBack(ctx, &d, stream, info)
+	back, err := c.planSetBack(ctx, &d, stream, info, ends)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -135,8 +135,14 @@ var stepSizes = []time.Duration{3 * time.Second, -3 * time.Second, 90 * time.Sec
 // stepClock steps the wall clock of one worker, and back at the end.
 func stepClock(r *rig, s step) (func() error, error) {
 	w := r.worker(s)
-	if maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", w.pid())); err == nil && !strings.Contains(string(maps), w.clock) {
-		return nil, fmt.Errorf("%s runs a build whose clock cannot be stepped", w.name)
+	err := eventually(15*sec, func() error { // it may have been started just now
+		if maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", w.pid())); err == nil && len(maps) > 0 && !strings.Contains(string(maps), w.clock) {
+			return fmt.Errorf("%s runs a build whose clock cannot be stepped", w.name)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return func() error { return setStep(w.clock, 0) }, setStep(w.clock, stepSizes[s.Rand%uint64(len(stepSizes))])
 }
