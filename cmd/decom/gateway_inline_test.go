@@ -99,7 +99,7 @@ func TestInLineAKillLosesNothingAndTellsNothingTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	robot := startScript(t, "../../queue/doors/wwks2/testdata/robot.mjs", write(t, dir, "script.json", string(steps)))
-	eventually(t, 20*time.Second, "the robot's port", func() error {
+	eventually(t, 90*time.Second, "the robot's port", func() error {
 		if port := robot.lines()[0]; port == "" {
 			return errors.New("none")
 		}
@@ -124,7 +124,7 @@ func TestInLineAKillLosesNothingAndTellsNothingTwice(t *testing.T) {
 				t.Logf("gateway:\n%s", log)
 			}
 		})
-		eventually(t, 30*time.Second, serves, func() error {
+		eventually(t, 90*time.Second, serves, func() error {
 			if !strings.Contains(log.String(), serves) {
 				return errors.New("not yet")
 			}
@@ -136,7 +136,7 @@ func TestInLineAKillLosesNothingAndTellsNothingTwice(t *testing.T) {
 	stock := func(want string) {
 		t.Helper()
 		s := startScript(t, "../../queue/doors/wwks2/testdata/stock.mjs", port, `<WWKS><HelloRequest Id="1" Source="100"/></WWKS>`, "1")
-		eventually(t, 30*time.Second, "the robot's bytes at the stock system", func() error {
+		eventually(t, 90*time.Second, "the robot's bytes at the stock system", func() error {
 			if got := s.heard(); got != want {
 				return fmt.Errorf("%d bytes of %d", len(got), len(want))
 			}
@@ -165,7 +165,7 @@ func TestInLineAKillLosesNothingAndTellsNothingTwice(t *testing.T) {
 	}
 	defer conn.Close()
 	got := map[string]int{}
-	eventually(t, 40*time.Second, "four packs in the stream", func() error {
+	eventually(t, 90*time.Second, "four packs in the stream", func() error {
 		ds, err := conn.Scans("chu").Fetch(t.Context(), 10, 200*time.Millisecond, 0)
 		if err != nil {
 			return err
@@ -212,7 +212,7 @@ func TestDecomRunStandsInLine(t *testing.T) {
 	says := pack(ps[0], "") + pack(ps[1], `BatchNumber="OTHER-7" ExpiryDate="2031-01-31" ExpiryDateSource="Barcode"`)
 	steps, _ := json.Marshal([][]map[string]any{{{"until": "HelloRequest"}, {"send": says}}})
 	robot := startScript(t, "../../queue/doors/wwks2/testdata/robot.mjs", write(t, l.dir, "script.json", string(steps)))
-	eventually(t, 20*time.Second, "the robot's port", func() error {
+	eventually(t, 90*time.Second, "the robot's port", func() error {
 		if robot.lines()[0] == "" {
 			return errors.New("none")
 		}
@@ -227,7 +227,7 @@ func TestDecomRunStandsInLine(t *testing.T) {
 	}
 	stock := startScript(t, "../../queue/doors/wwks2/testdata/stock.mjs", m[1], `<WWKS><HelloRequest Id="1" Source="100"/></WWKS>`, "1")
 	results := map[scan.Result]scan.Outcome{}
-	eventually(t, 30*time.Second, "two outcomes", func() error {
+	eventually(t, 90*time.Second, "two outcomes", func() error {
 		all, err := l.outcomes()
 		if err != nil {
 			return err

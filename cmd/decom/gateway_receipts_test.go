@@ -50,7 +50,7 @@ func TestTheGatewayReceivesADeliveryByItsScannedLabel(t *testing.T) {
 	}
 	published := func(n int) {
 		t.Helper()
-		eventually(t, 40*time.Second, "packs of the delivery in the stream", func() error {
+		eventually(t, 90*time.Second, "packs of the delivery in the stream", func() error {
 			fetch()
 			have := 0
 			for id := range got {
@@ -98,7 +98,7 @@ func TestTheGatewayReceivesADeliveryByItsScannedLabel(t *testing.T) {
 	kill()
 	watch()
 	say("l3", "]C100"+sscc2) // a label behind everything: when it is noted, all before was read again
-	eventually(t, 40*time.Second, "the last label's receipt", func() error {
+	eventually(t, 90*time.Second, "the last label's receipt", func() error {
 		r := inProcess(t, nil, "", "consolidated", "show", "--config", plain, fileID(t, plain))
 		if !strings.Contains(r.stdout, "received  "+sscc2) {
 			return fmt.Errorf("%s", r.stdout)

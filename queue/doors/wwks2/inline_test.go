@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -28,7 +29,7 @@ type stockSystem struct {
 	events []string       // guarded by mu
 }
 
-func startStock(t *testing.T, addr net.Addr, text string) *stockSystem {
+func startStock(t *testing.T, addr net.Addr, text string, ackAt int) *stockSystem {
 	t.Helper()
 	node, err := exec.LookPath("node")
 	if err != nil {
@@ -38,7 +39,7 @@ func startStock(t *testing.T, addr net.Addr, text string) *stockSystem {
 		t.Skip("UNTESTED: WWKS 2 in line with a stock system in node, which is not installed")
 	}
 	_, port, _ := net.SplitHostPort(addr.String())
-	cmd := exec.CommandContext(t.Context(), node, "testdata/stock.mjs", port, text)
+	cmd := exec.CommandContext(t.Context(), node, "testdata/stock.mjs", port, text, "1000000", strconv.Itoa(ackAt))
 	cmd.Stderr = t.Output()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -160,18 +161,18 @@ func TestInLineASessionPassesByteForByteAndLosesNothing(t *testing.T) {
 	third := hello + c + d
 	r := startRobot(t,
 		[]step{{"until": "HelloRequest"}, {"send": first[:len(hello+keep)+40]}, {"wait": 30}, {"send": first[len(hello+keep)+40:]}, {"end": true}},
-		[]step{{"until": "HelloRequest"}, {"send": second}, {"wait": 100}, {"destroy": true}},
+		[]step{{"until": "HelloRequest"}, {"send": second}, {"until": "<Ack/>"}, {"destroy": true}},
 		[]step{{"until": "HelloRequest"}, {"send": third}})
 	q, w := &stream{}, &troubles{}
 	spool := t.TempDir() + "/spool"
 	l := newInLine(t, q, r.addr, spool, w, nil)
 	runs(t, l)
-	s := startStock(t, l.Addr(), stockHello[:20]+"|"+stockHello[20:])
+	s := startStock(t, l.Addr(), stockHello[:20]+"|"+stockHello[20:], len(second))
 	eventually(t, "the robot's bytes at the stock system", func() bool { return len(s.all()) >= len(first+second+third) })
 	if got := s.all(); got != first+second+third {
 		t.Errorf("the stock system heard %d bytes that differ from the robot's %d", len(got), len(first+second+third))
 	}
-	if got := r.heard(); got != strings.Repeat(stockHello, 3) {
+	if got := r.heard(); got != stockHello+stockHello+"<Ack/>"+stockHello {
 		t.Errorf("the robot heard %q", got)
 	}
 	if !s.saw("end") || !s.saw("ECONNRESET") {
@@ -285,7 +286,7 @@ func TestInLineARobotThatIsAwayIsToldToTheStockSystem(t *testing.T) {
 	w := &troubles{}
 	l := newInLine(t, &stream{}, "127.0.0.1:1", t.TempDir()+"/spool", w, nil)
 	runs(t, l)
-	s := startStock(t, l.Addr(), stockHello)
+	s := startStock(t, l.Addr(), stockHello, -1)
 	eventually(t, "the stock system's connection is reset", func() bool { return s.saw("ECONNRESET") && w.of(NoRobot) > 0 })
 }
 
@@ -390,7 +391,7 @@ func dial(t *testing.T, addr net.Addr) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(60 * time.Second))
 	return conn
 }
 

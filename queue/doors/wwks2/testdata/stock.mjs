@@ -1,8 +1,10 @@
 // A stock system for the tests: connects, says what it is given, prints what it hears and
-// how each connection ended, and connects again. node stock.mjs PORT TEXT [TIMES]
+// how each connection ended, and connects again. With BYTES it says <Ack/> when a connection
+// has heard so many. node stock.mjs PORT TEXT [TIMES [BYTES]]
 import { connect } from "node:net";
 
 const [port, text, times] = [Number(process.argv[2]), process.argv[3], Number(process.argv[4] ?? 1e9)];
+const ackAt = Number(process.argv[5] ?? -1);
 const print = (what) => process.stdout.write(JSON.stringify(what) + "\n");
 let connection = 0;
 function go() {
@@ -14,7 +16,11 @@ function go() {
     print({ connection: n, event: "open" });
     for (const piece of text.split("|")) socket.write(piece);
   });
-  socket.on("data", (b) => print({ connection: n, heard: b.toString("base64") }));
+  let heard = 0;
+  socket.on("data", (b) => {
+    print({ connection: n, heard: b.toString("base64") });
+    if ((heard += b.length) === ackAt) socket.write("<Ack/>");
+  });
   socket.on("end", () => {
     print({ connection: n, event: "end" });
     socket.end();
