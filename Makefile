@@ -15,7 +15,7 @@ DURATION ?= 10m
 FAULT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint bench bench-micro bench-run fuzz simulate mutants chaos soak clean
+.PHONY: help build demo test lint bench bench-micro bench-run fuzz simulate mutants chaos soak fresh-debian clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,9 @@ chaos: ## real processes, faults by seed, a judge over all of them (RUNS=20 SEED
 
 soak: ## a steady load with faults, and whether memory, goroutines, files and disk stay flat (DURATION=10m SEED=1)
 	@deploy/dev/chaos.sh soak $(DURATION) $(SEED)
+
+fresh-debian: ## the package on a fresh Debian under a real systemd (root, mmdebstrap, systemd-nspawn; bench/results/fresh-debian.md)
+	@deploy/dev/fresh-debian.sh
 
 clean: ## remove what was built; never a data directory
 	@rm -rf bin .cache

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"decom/queue"
+	"decom/worker/scan"
 )
 
 var (
@@ -76,6 +77,7 @@ func TestRollingRestart(t *testing.T) {
 			sent, s := r.underLoad(func(s *shares, began time.Time) {
 				for i, w := range r.procs {
 					time.Sleep(time.Until(began.Add(time.Duration(6+10*i) * time.Second)))
+					s.away = append(s.away, span{from: time.Now()})
 					s.mark("SIGTERM to " + w.name)
 					at := time.Now()
 					if err := w.end(syscall.SIGTERM, 40*time.Second); err != nil {
@@ -86,6 +88,7 @@ func TestRollingRestart(t *testing.T) {
 					if err := w.serving(40 * time.Second); err != nil {
 						r.fault("%v", err)
 					}
+					s.away[i].to = time.Now()
 					s.mark(fmt.Sprintf("%s is back after %.1f s", w.name, time.Since(at).Seconds()))
 				}
 			})
@@ -109,6 +112,7 @@ type shares struct {
 	began time.Time
 	gone  map[int]bool
 	last  map[int]int // what a process said when it last answered
+	away  []span      // when a process was on its way out or back in, one after another
 	lines []string
 }
 
@@ -213,11 +217,78 @@ func (r *rig) tellMoves(t *testing.T, name string, all []sent, s *shares, dir st
 			fmt.Printf("  second %2d: %3d scans, latest outcome after %5.2f s %s\n", second, n[second], d.Seconds(), strings.Repeat("#", min(60, int(d.Seconds()*4))))
 		}
 	}
+	if len(s.away) > 0 {
+		r.judgeLate(all, stored, got, s.away)
+	}
 	if len(r.bad) > 0 {
 		t.Errorf("%s\nfiles: %s", strings.Join(r.bad, "\n"), dir)
 		return
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+}
+
+// judgeLate holds every outcome's delay against what explains it: the part of its wait during
+// which some process was on its way out or in, and twice what this very run needed for its slowest
+// outcome before the first restart, or 5 s; a noisy machine is slow before, too. Scans whose answer
+// was lost wait for their hold, and are counted apart.
+func (r *rig) judgeLate(all []sent, stored map[string]time.Time, got map[string][]scan.Outcome, away []span) {
+	var baseline, worst time.Duration
+	for _, e := range all {
+		if end := stored[e.id]; !e.op.IsUndo() && !end.IsZero() && end.Before(away[0].from) {
+			baseline = max(baseline, end.Sub(e.at))
+		}
+	}
+	allowed := max(2*baseline, 5*time.Second)
+	late, held := 0, 0
+	for _, e := range all {
+		end := stored[e.id]
+		if e.op.IsUndo() || end.IsZero() {
+			continue
+		}
+		rest := end.Sub(e.at) - overlap(span{e.at, end}, away)
+		if o := got[e.id]; len(o) > 0 && (o[0].Reason == scan.Confirmed || o[0].Attempts > 1) {
+			held++
+			continue
+		}
+		if worst = max(worst, rest); rest > allowed {
+			late++
+		}
+	}
+	fmt.Printf("  lateness: slowest outcome before the first restart %.2f s; longest wait that no restart explains %.2f s, allowed %.2f s; later: %d; answers lost and held: %d\n",
+		baseline.Seconds(), worst.Seconds(), allowed.Seconds(), late, held)
+	if late > 0 {
+		r.fault("LATE: %d outcomes later than the restarts explain, by %.1f s at most", late, (worst - allowed).Seconds())
+	}
+}
+
+// span is a time from one moment to another.
+type span struct{ from, to time.Time }
+
+// overlap is how much of s lies in the others, which do not overlap each other.
+func overlap(s span, others []span) (sum time.Duration) {
+	for _, o := range others {
+		from, to := s.from, s.to
+		if o.from.After(from) {
+			from = o.from
+		}
+		if o.to.Before(to) {
+			to = o.to
+		}
+		sum += max(0, to.Sub(from))
+	}
+	return sum
+}
+
+func TestOverlapIsTheSharedTime(t *testing.T) {
+	at := func(s int) time.Time { return time.Unix(1000+int64(s), 0) }
+	away := []span{{at(10), at(20)}, {at(30), at(35)}}
+	for _, tc := range []struct{ from, to, want int }{
+		{0, 5, 0}, {0, 10, 0}, {0, 12, 2}, {12, 15, 3}, {15, 25, 5}, {5, 40, 15}, {21, 29, 0}, {34, 60, 1},
+	} {
+		if got := overlap(span{at(tc.from), at(tc.to)}, away); got != time.Duration(tc.want)*time.Second {
+			t.Errorf("%d to %d: %v, want %d s", tc.from, tc.to, got, tc.want)
+		}
+	}
 }
 
 // TestScale measures 1 to 3 workers with many accounts: the start, what they use when

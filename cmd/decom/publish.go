@@ -42,7 +42,10 @@ Les lignes sans « at » ni « id » reçoivent les deux. Les lignes d'un fichie
 dernière écriture du fichier : republier le fichier inchangé redonne les mêmes id ; le flux peut les
 enregistrer de nouveau, le worker les connaît, rien n'est envoyé et il n'y a pas de second résultat. Les
 lignes d'un tube, et ce qui interroge ou annule (verify, undo_*), comptent comme scannées maintenant.
---at HEURE donne l'heure de la première ligne.`
+--at HEURE donne l'heure de la première ligne.
+
+--dry-run finit par 0 quoi que disent les lignes : une lecture rejetée est une réponse, comme pour la file.
+Un script regarde "ok" de --json.`
 
 const publishLong = `Read scans from FILE or standard input, a line each, and store them in the queue.
 
@@ -60,7 +63,10 @@ Lines without "at" and "id" get both. The lines of a file count as scanned when
 the file was last written, so that publishing the unchanged file again gives the
 same ids: the stream may store them again, the worker knows them, nothing is sent
 and there is no second outcome. Lines from a pipe, and what asks or takes back
-(verify, undo_*), count as scanned now. --at TIME sets the time of the first line.`
+(verify, undo_*), count as scanned now. --at TIME sets the time of the first line.
+
+--dry-run ends with 0 whatever the lines say: a rejected scan is an answer, as it is for
+the queue. A script looks at "ok" of --json.`
 
 func newPublishCommand(a *app) *cobra.Command {
 	var f publishFlags
