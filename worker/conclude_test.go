@@ -44,6 +44,7 @@ func TestAVerifyConcludesByTheTable(t *testing.T) {
 	}
 	data := nmvs.Finding{Class: nmvs.Data, Reason: scan.UnknownSerial, Code: "NMVS_NC_PC_02"}
 	used := func(a *ledger.Attempt) { a.Used = true }
+	usedBulk := func(a *ledger.Attempt) { a.Used, a.Tx, a.Svc = true, "T", ledger.Bulk }
 	pre := func(a *ledger.Attempt) { a.Pre = true }
 	tx := func(a *ledger.Attempt) { a.Tx = "T" }
 	probe := func(a *ledger.Attempt) { a.Probe = true }
@@ -72,6 +73,7 @@ func TestAVerifyConcludesByTheTable(t *testing.T) {
 		{"wanted, pre-verified, e2", supply, pre, 0, E2, found("INACTIVE", "SUPPLIED"), ledger.Result, scan.Unresolved, scan.NoEvidence},
 		{"wanted, pre-verified, e3", supply, pre, 0, E3, found("INACTIVE", "SUPPLIED"), ledger.Result, scan.Done, scan.Confirmed},
 		{"wanted, pre-verified, e4", supply, pre, 0, E4, found("INACTIVE", "SUPPLIED"), ledger.Result, scan.Done, scan.Confirmed},
+		{"wanted, id of the bulk used, e2", supply, usedBulk, 0, E2, found("INACTIVE", "SUPPLIED"), ledger.Result, scan.Unresolved, scan.NoEvidence},
 		{"wanted, id used, e2", supply, used, 0, E2, found("INACTIVE", "SUPPLIED"), ledger.Result, scan.Done, scan.Confirmed},
 		{"wanted among others", supply, used, 0, E2, found("INACTIVE", "LOCKED", "SUPPLIED"), ledger.Result, scan.Done, scan.Confirmed},
 		{"wanted, undo", undo, nil, 0, E2, found("INACTIVE", "SUPPLIED"), ledger.Release, "", ""},

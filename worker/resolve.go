@@ -241,7 +241,7 @@ func notExecuted(att *ledger.Attempt, s ledger.State, is func(scan.Result, scan.
 // grade is the evidence that a pack found INACTIVE after an attempt in doubt is ours.
 func grade(att *ledger.Attempt) Grade {
 	switch {
-	case att.Used:
+	case att.Used && att.Svc == ledger.Single: // that NMVS knows a bulk does not say that the bulk changed this pack
 		return E2
 	case att.Pre:
 		return E3
