@@ -6,6 +6,8 @@
 #
 # Once a minute it says how far it is; stopped by Ctrl-C or SIGTERM it says what it has done and
 # from which seed the rest goes on. Output goes to a file, too, where SIMULATE_LOG names one.
+# EXACT=1 builds with deploy/dev/exact.sh: a seed is then one story, bit by bit (about two minutes
+# of compiling the first time).
 #
 #   deploy/dev/simulate.sh SEEDS [SEED] [PLAN] [SECONDS]
 set -euo pipefail
@@ -20,12 +22,17 @@ pids=()
 trap 'rm -rf "$out"' EXIT
 if [ -n "${SIMULATE_LOG:-}" ]; then exec > >(tee -a "$SIMULATE_LOG") 2>&1; fi
 
-go test -vet=off -c -o "$out/simulate" ./worker
+build=() gogc=800 limit_memory=off
+if [ "${EXACT:-0}" = 1 ]; then # no collection while a seed runs: it would reorder what runs
+  deploy/dev/exact.sh "$out/runtime"
+  build=(-tags exact -overlay "$out/runtime/overlay.json") gogc=off limit_memory=1500MiB
+fi
+go test -vet=off ${build[@]+"${build[@]}"} -c -o "$out/simulate" ./worker
 began=$SECONDS
 for i in $(seq 0 $((cpus - 1))); do
   # GOMAXPROCS=1: what a seed draws is then drawn in the same order, nearly always.
   # GOGC: a tenth less time, for some more memory.
-  (cd worker && GOMAXPROCS=1 GOGC=800 exec "$out/simulate" -test.run '^TestRandomSchedulesKeepEveryInvariant$' -test.timeout 0 \
+  (cd worker && GOMAXPROCS=1 GOGC=$gogc GOMEMLIMIT=$limit_memory exec "$out/simulate" -test.run '^TestRandomSchedulesKeepEveryInvariant$' -test.timeout 0 \
     -seed $((first + i)) -seeds $((seeds - i)) -every "$cpus" -budget "$budget" -plan "$plan") >"$out/log.$i" 2>&1 &
   pids+=($!)
 done
