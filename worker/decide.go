@@ -86,7 +86,7 @@ func decide(e scan.Event, p scan.Pack, s ledger.State, r rules) decision {
 	if reason := refuse(e.Op, p, s, r, e.Timed()); reason != scan.NoReason { // rules 7, 8
 		return noted(scan.Refused, reason)
 	}
-	if r.withheld != nil { // here and nowhere else: what needs no call has its answer by now
+	if r.withheld != nil && len(r.withheld.list) > 0 { // here and nowhere else: what needs no call has its answer by now
 		if why := r.withheld.of(e.Source(), p); why != scan.NoReason {
 			return decision{verb: withhold, reason: why}
 		}
