@@ -80,6 +80,11 @@ func TestFiveHundredPacksOfABatchThatNobodyUploadedRaiseAHandfulOfAlerts(t *test
 	if r := l.decom(exitFine, "pack", missing[499].Code(), missing[499].Serial()); !strings.Contains(r.stdout, "batch withheld, its scans wait") {
 		t.Errorf("%s", r.stdout)
 	}
+	for _, args := range [][]string{{"review", "ls"}, {"status"}} {
+		if r := l.decom(exitFine, args...); !strings.Contains(r.stdout, presentations()[0].gtin+" LOTM") || !strings.Contains(strings.ToLower(r.stdout), "withheld") {
+			t.Errorf("%v: %s", args, r.stdout)
+		}
+	}
 	listed := 0
 	for text := range strings.Lines(l.decom(exitFine, "review", "ls", "--json").stdout) {
 		var it reviewItem
