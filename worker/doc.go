@@ -7,7 +7,7 @@
 // One scan is one straight line (protocol.md section 3), a function a step:
 //
 //	device -> DECOM_SCANS
-//	  -> fetch      S0  only what has a slot and a token              fetch.go, lanes.go
+//	  -> fetch      S0  only what has a slot and a token              fetch.go, lanes.go, spare.go
 //	  -> readItem   S1  decode, parse; nothing is trimmed             loop.go, decode.go
 //	  -> view       S2  the packs as of the last record known         round.go
 //	  -> draft      S3  decide each scan, one entry per pack          draft.go, decide.go, bulk.go

@@ -18,6 +18,8 @@ type ask struct {
 	keep    int // tokens and slots that stay with the loop, for due packs and verifies
 
 	onlyPacks bool // single tokens are for verifies alone
+
+	ahead int // of nothing else: scans that wait for a slot and a token with the loop
 }
 
 // batch is the answer to an ask. Tokens are in hand, used or not.
@@ -25,6 +27,7 @@ type batch struct {
 	deliveries []queue.Delivery
 	tokens     int
 	packs      int // as in the ask
+	ahead      bool
 }
 
 // idleFetch is how long one pull stays open without a scan. It bounds how long the slots
@@ -44,9 +47,13 @@ func (a *Account) fetchLoop(ctx context.Context, asks <-chan ask, out chan<- bat
 }
 
 func (a *Account) fetch(ctx context.Context, q ask) batch {
-	b := batch{tokens: q.tokens, packs: q.packs}
+	b := batch{tokens: q.tokens, packs: q.packs, ahead: q.ahead > 0}
 	pull, cancel := context.WithTimeout(ctx, idleFetch)
 	defer cancel()
+	if b.ahead {
+		a.fetchAhead(pull, q, &b)
+		return b
+	}
 	single := nmvs.Single.String()
 	if b.tokens == 0 && q.packs == 0 {
 		if err := a.deps.Limiter.Take(pull, single, 1); err != nil {

@@ -48,6 +48,7 @@ type loop struct {
 	ours   ownStates
 
 	items    []item  // scans for the next round
+	spare    spare   // scans for later ones
 	claims   []claim // facts for the next round
 	fetching bool
 	standby  time.Time // a worker that stands by does not fetch before
@@ -152,6 +153,7 @@ func (l *loop) run(ctx, work context.Context) error {
 		if work.Err() != nil {
 			return context.Cause(work)
 		}
+		l.takeSpare(work)
 		if err := l.round(work); err != nil {
 			return ended(ctx, err)
 		}
@@ -183,6 +185,11 @@ func (l *loop) askForScans() {
 	r := l.capacity(0)
 	if l.express.stop != nil && r.singles > 1 {
 		r.singles-- // kept for people at scanners
+	}
+	if r.total() == 0 && l.wantAhead(now, rank) {
+		l.fetching = true
+		l.asks <- ask{ahead: l.cfg.Parallel}
+		return
 	}
 	if r.total() == 0 || r.packs == 0 && l.onlyBulk() {
 		return
@@ -292,9 +299,13 @@ func (l *loop) take(b batch) {
 		l.busyAt = time.Now()
 		l.lanes.backlog, l.lanes.asked = b.deliveries[n-1].Backlog(), b.packs
 	}
-	l.items = slices.Grow(l.items, len(b.deliveries))
+	to := &l.items
+	if b.ahead {
+		to, l.spare.at = &l.spare.items, time.Now()
+	}
+	*to = slices.Grow(*to, len(b.deliveries))
 	for _, d := range b.deliveries {
-		l.items = append(l.items, l.readItem(d))
+		*to = append(*to, l.readItem(d))
 	}
 }
 
@@ -349,5 +360,6 @@ func (l *loop) sendBack(work context.Context) {
 		_ = l.items[i].RetryAfter(work, 0) // not recorded: the stream still holds it
 	}
 	l.items = nil
+	l.dropSpare(work)
 	l.giveBackTokens()
 }
