@@ -222,12 +222,13 @@ func decode(in io.Reader, version int, code string, call *Call) (*reply, error) 
 	d.match.reset(call)
 	for {
 		tok, err := d.x.next()
-		switch {
-		case err == io.EOF:
-			return d.r, nil
-		case errors.Is(err, io.ErrUnexpectedEOF):
-			return nil, fmt.Errorf("%w: %w", ErrReply, err)
-		case err != nil:
+		if err != nil {
+			switch {
+			case err == io.EOF:
+				return d.r, nil
+			case errors.Is(err, io.ErrUnexpectedEOF):
+				return nil, fmt.Errorf("%w: %w", ErrReply, err)
+			}
 			return nil, err
 		}
 		switch tok {

@@ -319,6 +319,10 @@ func (s *scanner) startTag() (token, error) {
 		return 0, err
 	}
 	s.attrs = s.attrs[:0]
+	if s.pos < s.end && s.buf[s.pos] == '>' { // most tags
+		s.pos++
+		return s.openElement(name)
+	}
 	for {
 		spaced := s.space()
 		b, ok := s.peek()
@@ -353,15 +357,20 @@ func (s *scanner) attribute() error {
 	if err != nil {
 		return err
 	}
-	s.space()
+	if s.pos == s.end || s.buf[s.pos] != '=' { // most have no space there
+		s.space()
+	}
 	if b, ok := s.peek(); !ok {
 		return s.cut()
 	} else if b != '=' {
 		return replyError("an attribute has no value")
 	}
 	s.pos++
-	s.space()
 	quote, ok := s.peek()
+	if ok && isSpace(quote) {
+		s.space()
+		quote, ok = s.peek()
+	}
 	if !ok {
 		return s.cut()
 	}
@@ -393,6 +402,10 @@ func (s *scanner) endTag() (token, error) {
 		return 0, replyError("an end tag closes another element")
 	}
 	s.pos += len(want)
+	if s.pos < s.end && s.buf[s.pos] == '>' {
+		s.pos++
+		return s.closeElement()
+	}
 	s.space()
 	b, ok := s.peek()
 	if !ok {

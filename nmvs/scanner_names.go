@@ -16,6 +16,9 @@ func (s *scanner) openElement(n nameSpan) (token, error) {
 	e := openElement{name: len(s.names), local: len(s.names) + n.local - n.start, spaces: len(s.spaces)}
 	for i := range s.attrs {
 		a := &s.attrs[i]
+		if tag[a.start] != 'x' { // declares nothing
+			continue
+		}
 		if err := s.declare(tag[a.start:a.local], tag[a.local:a.end], tag[a.value:a.valueEnd]); err != nil {
 			return 0, err
 		}
