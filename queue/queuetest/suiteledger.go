@@ -223,8 +223,11 @@ func outboxReset(t *testing.T, l, _ Line) {
 	write(t, l, "a", head, "2", "3")
 	must(t, next(t, l, "a").Ack(t.Context()))
 	must(t, l.Conn.ResetOutbox(t.Context(), "a", from))
-	for _, want := range []string{"2", "3"} {
+	for i, want := range []string{"2", "3"} {
 		r := next(t, l, "a")
+		if i == 0 && string(r.Entry().Payload) == "3" { // asked for with the ack, given out before the reset
+			r = next(t, l, "a")
+		}
 		if string(r.Entry().Payload) != want {
 			t.Fatalf("got %+v, want %s", r.Entry(), want)
 		}
