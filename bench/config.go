@@ -65,6 +65,9 @@ type Config struct {
 	// Poll is the time from a submit to the first poll; default 1 ms: the simulator is ready at once.
 	Poll time.Duration `json:"poll"`
 
+	// Even has sweeps use the steady profile at Rate for Duration: what the same load costs.
+	Even bool `json:"even,omitempty"`
+
 	// Rounds repeats everything; default 1. Ranges and significance want 5 or more.
 	Rounds int `json:"rounds"`
 	// Seed makes ids, latencies and jitter of the simulator repeatable.

@@ -45,12 +45,14 @@ type Round struct {
 	CPU      map[string]float64 `json:"cpu_seconds_per_100k"`
 	CPUTotal float64            `json:"cpu_seconds_per_100k_total"`
 	Peak     map[string]int64   `json:"peak_memory_bytes"`
-	Verdict  Verdict            `json:"verdict"`
-	Results  map[string]int     `json:"results"`  // outcomes by result
-	Calls    map[string]int     `json:"calls"`    // that the simulator saw, by operation code
-	TooFast  int                `json:"too_fast"` // calls over its quota
-	Timeline Timeline           `json:"timeline"`
-	Segments []Segment          `json:"segments,omitempty"` // of the quota profile
+	// RedisBytes are those that Redis grew by, a pack; 0 = not known.
+	RedisBytes float64        `json:"redis_bytes_per_pack,omitempty"`
+	Verdict    Verdict        `json:"verdict"`
+	Results    map[string]int `json:"results"`  // outcomes by result
+	Calls      map[string]int `json:"calls"`    // that the simulator saw, by operation code
+	TooFast    int            `json:"too_fast"` // calls over its quota
+	Timeline   Timeline       `json:"timeline"`
+	Segments   []Segment      `json:"segments,omitempty"` // of the quota profile
 }
 
 // Latency is from the intended start of a scan to its outcome in the stream, in

@@ -18,7 +18,11 @@ func (c *Config) run(ctx context.Context, name string, n int) (Round, []string, 
 		return Round{}, nil, err
 	}
 	m := &measure{rig: r, cfg: c, round: Round{Name: name, Packs: c.Packs}, factor: 1}
+	empty := r.redisUsed(ctx)
 	err = m.do(ctx)
+	if full := r.redisUsed(ctx); empty > 0 && full > empty {
+		m.round.RedisBytes = float64(full-empty) / float64(max(1, m.round.Packs))
+	}
 	return m.round, r.notes, err
 }
 

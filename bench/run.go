@@ -79,7 +79,9 @@ func (p *Plan) measure(ctx context.Context, r *Result) error {
 	}
 	for i := range p.Sweeps {
 		c := p.Config
-		c.Profile = Backlog
+		if c.Profile = Backlog; c.Even {
+			c.Profile = Steady
+		}
 		if err := c.runSweep(ctx, &p.Sweeps[i]); err != nil {
 			return err
 		}

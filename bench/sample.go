@@ -12,6 +12,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"decom/worker/packstate"
 )
 
 // sampler looks at the round from outside, now and then.
@@ -92,6 +94,23 @@ func (r *rig) gauges(v *Sample) {
 			}
 		}
 	}
+}
+
+// redisUsed is the memory that Redis's data takes, in bytes; 0 = not known, or not ours alone.
+func (r *rig) redisUsed(ctx context.Context) int64 {
+	if r.redis == nil {
+		return 0
+	}
+	store, err := packstate.Open(ctx, packstate.Config{URL: r.redisURL})
+	if err != nil {
+		return 0
+	}
+	defer store.Close()
+	info, err := store.Info(ctx)
+	if err != nil || len(info.Servers) == 0 {
+		return 0
+	}
+	return info.Servers[0].UsedMemory
 }
 
 // scrape reads the metrics of one worker.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"decom/worker/scan"
 )
@@ -117,6 +118,14 @@ func (r *Result) Summary() []scan.Text {
 		say("mémoire du worker, au plus : %s Mio", "worker's peak memory: %s MiB", spread(r.column(func(d *Round) float64 { return float64(d.Peak["worker"]) / (1 << 20) })))
 		say("latence, du départ voulu au résultat : médiane %s ms, 99 %% %s ms", "latency, intended start to outcome: p50 %s ms, p99 %s ms",
 			spread(r.column(func(d *Round) float64 { return d.Latency.P50 })), spread(r.column(func(d *Round) float64 { return d.Latency.P99 })))
+		if own := r.Config.Latency; own > 0 && r.Config.Jitter == 0 {
+			above := func(ms float64) float64 { return ms - float64(own)/float64(time.Millisecond) }
+			say("au-delà de la latence du NMVS : médiane %s ms, 99 %% %s ms", "above NMVS's own latency: p50 %s ms, p99 %s ms",
+				spread(r.column(func(d *Round) float64 { return above(d.Latency.P50) })), spread(r.column(func(d *Round) float64 { return above(d.Latency.P99) })))
+		}
+		if r.Rounds[0].RedisBytes > 0 {
+			say("Redis : %s octets par boîte", "Redis: %s bytes a pack", spread(r.column(func(d *Round) float64 { return d.RedisBytes })))
+		}
 		r.segments(say)
 	}
 	if c := r.Ceiling; c != nil {
@@ -141,9 +150,28 @@ func (r *Result) Summary() []scan.Text {
 		for _, p := range s.Points {
 			parts = append(parts, p.Value+": "+string(figure(p.Rate)))
 		}
+		r.points(&s, say)
 		say("balayage %s, boîtes/s : %s ; coude à %s", "sweep %s, packs/s: %s; knee at %s", s.Param, strings.Join(parts, ", "), s.Knee)
 	}
 	return list
+}
+
+// points tells what each value of a sweep cost.
+func (r *Result) points(s *Sweep, say func(fr, en string, args ...any)) {
+	for _, p := range s.Points {
+		column := func(of func(*Round) float64) figures {
+			list := make([]float64, len(p.Rounds))
+			for i := range p.Rounds {
+				list[i] = of(&p.Rounds[i])
+			}
+			return spread(list)
+		}
+		say("  %s=%s : CPU %s s pour 100 000 (worker seul : %s), worker %s Mio, Redis %s octets par boîte, médiane %s ms, 99 %% %s ms",
+			"  %s=%s: CPU %s s for 100,000 (worker alone: %s), worker %s MiB, Redis %s bytes a pack, p50 %s ms, p99 %s ms", s.Param, p.Value,
+			column(func(d *Round) float64 { return d.CPUTotal }), column(func(d *Round) float64 { return d.CPU["worker"] }),
+			column(func(d *Round) float64 { return float64(d.Peak["worker"]) / (1 << 20) }), column(func(d *Round) float64 { return d.RedisBytes }),
+			column(func(d *Round) float64 { return d.Latency.P50 }), column(func(d *Round) float64 { return d.Latency.P99 }))
+	}
 }
 
 func (r *Result) segments(say func(fr, en string, args ...any)) {

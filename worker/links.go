@@ -81,7 +81,11 @@ func (l *loop) recall(work context.Context) error {
 		}
 		return nil
 	}
-	err := l.patiently(work, "ledger", func(ctx context.Context) error {
+	err := l.patiently(work, "ledger or Redis", func(ctx context.Context) error {
+		// An empty Redis: the synchronisation reads every record, links and alerts, from the first on.
+		if _, has, err := l.deps.State.Head(ctx, l.cfg.Account); err != nil || !has {
+			return err
+		}
 		seq, found := before.Seq+1, true
 		if before.Seq == 0 {
 			var err error

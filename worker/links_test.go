@@ -69,8 +69,11 @@ func (s slowRecords) Read(ctx context.Context, from uint64, fn func(queue.Entry)
 	})
 }
 
-// recalls is a loop that has nothing but a ledger.
+// recalls is a loop that has nothing but a ledger, and a projection of it.
 func (w *world) recalls(records Records) *loop {
+	if _, err := w.store.Begin(context.Background(), acc); err != nil {
+		w.t.Fatal(err)
+	}
 	return newLoop(&Account{cfg: Config{Account: acc}, deps: Deps{Records: records, State: edge{w.store, &process{w: w}}}, log: slog.New(slog.DiscardHandler)})
 }
 
@@ -84,6 +87,22 @@ func TestAStartReadsAnHourThatTakesLongerThanOneTry(t *testing.T) {
 		defer cancel()
 		l := w.recalls(slowRecords{w.dev.Ledger(acc), 3})
 		if err := l.recall(ctx); err != nil || l.recalled != 10 || l.latched.Load() {
+			t.Errorf("%v, %d records of 10 read, halted %v", err, l.recalled, l.latched.Load())
+		}
+	})
+}
+
+// TestAStartWithAnEmptyRedisReadsTheLedgerOnce: the synchronisation reads it from its first record anyway.
+func TestAStartWithAnEmptyRedisReadsTheLedgerOnce(t *testing.T) {
+	line(t, func(w *world) {
+		for range 10 {
+			w.appendRaw(&ledger.Record{})
+		}
+		l := newLoop(&Account{cfg: Config{Account: acc, AlertLimit: 3}, deps: Deps{Records: w.dev.Ledger(acc), State: edge{w.store, &process{w: w}}}, log: slog.New(slog.DiscardHandler)})
+		if err := l.recall(context.Background()); err != nil || l.recalled != 0 {
+			t.Errorf("%v, %d records read before the projection", err, l.recalled)
+		}
+		if err := l.synchronise(context.Background()); err != nil || l.recalled != 10 || l.latched.Load() {
 			t.Errorf("%v, %d records of 10 read, halted %v", err, l.recalled, l.latched.Load())
 		}
 	})

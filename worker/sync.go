@@ -33,7 +33,9 @@ var errAgain = errors.New("projection moved meanwhile")
 const (
 	lossTries = 3 // reads of the tail before Redis, still ahead, proves a loss
 	lossPause = 5 * time.Second / lossTries
-	chunk     = 500 // packs projected by one call
+	chunk     = packstate.MaxPacks // different packs projected by one call: opening and result of a bulk share one
+	// chunkBytes bounds what is held for one call, however few packs the records name.
+	chunkBytes = 4 << 20
 )
 
 // synchronise projects what Redis misses of the ledger, feeds the book, and moves
@@ -156,7 +158,9 @@ type projector struct {
 	at      ledger.Head // last record read
 	recs    []queue.Entry
 	parts   []*ledger.Record
-	packs   int
+	packs   []scan.PackID // that the records name, each once
+	known   map[scan.PackID]struct{}
+	bytes   int          // of the records
 	halt    *ledger.Fact // the last halt or resume among them
 	haltSeq uint64
 	control bool // a record to be projected says what people set
@@ -212,13 +216,33 @@ func (p *projector) take(ctx context.Context, e queue.Entry) error {
 			p.control = true
 		}
 	}
-	touched := len(r.Touched())
-	if p.packs+touched > chunk && p.packs > 0 {
+	return p.collect(ctx, e, r)
+}
+
+// collect adds a record to those that are projected together, and projects them when it does not fit any more.
+func (p *projector) collect(ctx context.Context, e queue.Entry, r *ledger.Record) error {
+	touched := r.Touched()
+	if p.known == nil {
+		p.known = make(map[scan.PackID]struct{}, chunk)
+	}
+	before := len(p.packs)
+	for _, k := range touched {
+		if _, twice := p.known[k]; !twice {
+			p.known[k] = struct{}{}
+			p.packs = append(p.packs, k)
+		}
+	}
+	if before > 0 && len(p.packs) > chunk || p.bytes > chunkBytes {
+		p.packs = p.packs[:before]
 		if err := p.flush(ctx); err != nil {
 			return err
 		}
+		for _, k := range touched {
+			p.known[k] = struct{}{}
+		}
+		p.packs = append(p.packs, touched...)
 	}
-	p.recs, p.parts, p.packs = append(p.recs, e), append(p.parts, r), p.packs+touched
+	p.recs, p.parts, p.bytes = append(p.recs, e), append(p.parts, r), p.bytes+len(e.Payload)
 	return nil
 }
 
@@ -240,11 +264,7 @@ func (p *projector) flush(ctx context.Context) error {
 	if len(p.recs) == 0 {
 		return nil
 	}
-	var all ledger.Record
-	for _, r := range p.parts {
-		all.Note, all.Open, all.Fact = append(all.Note, r.Note...), append(all.Open, r.Open...), append(all.Fact, r.Fact...)
-	}
-	st, states, err := p.deps.State.View(ctx, p.cfg.Account, p.redis, all.Touched())
+	st, states, err := p.deps.State.View(ctx, p.cfg.Account, p.redis, p.packs)
 	if err != nil {
 		return fmt.Errorf("view: %w", err)
 	}
@@ -275,7 +295,10 @@ func (p *projector) flush(ctx context.Context) error {
 	if err := p.moved(st); err != nil {
 		return err
 	}
-	p.redis, p.recs, p.parts, p.packs = next, nil, nil, 0
+	clear(p.known)
+	clear(p.parts) // the records may be large
+	p.redis, p.recs, p.parts, p.packs = next, p.recs[:0], p.parts[:0], p.packs[:0]
+	p.bytes = 0
 	return p.own(ctx, states)
 }
 

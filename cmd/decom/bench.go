@@ -38,7 +38,7 @@ func newBenchCommand(a *app) *cobra.Command {
 		Short: a.text("Mesurer, comparer, dimensionner", "Measure, compare, size"),
 		RunE:  groupArgs,
 	}
-	c.AddCommand(newBenchRunCommand(a), newBenchCompareCommand(a), newBenchPlanCommand(a), newBenchTuneCommand(a), newBenchChildCommand(a))
+	c.AddCommand(newBenchRunCommand(a), newBenchCompareCommand(a), newBenchPlanCommand(a), newBenchTuneCommand(a), newBenchRebuildCommand(a), newBenchChildCommand(a))
 	return c
 }
 
@@ -110,6 +110,7 @@ func (f *benchFlags) define(c *cobra.Command) {
 	fl.Uint64Var(&f.Seed, "seed", 1, "seed of the simulator")
 	fl.BoolVar(&f.NoFsync, "no-fsync", false, "let nats-server sync every 2 minutes instead of after each write")
 	fl.DurationVar(&f.Patience, "patience", 0, "without any outcome for so long what is missing is lost (default 1m)")
+	fl.BoolVar(&f.Even, "even", false, "sweep at the even load of --rate and --duration, not at the highest rate")
 	fl.StringArrayVar(&f.sweeps, "sweep", nil, "vary one setting, as in batch=50,100,500 (repeatable): batch, parallel, bulks, linger, processes, accounts, packs, latency, quota")
 	fl.BoolVar(&f.ceiling, "ceiling", false, "measure the bare pipeline too, in turn, and the ratio to it")
 	fl.BoolVar(&f.stages, "stages", false, "measure each step of the line alone")
