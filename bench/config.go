@@ -86,6 +86,8 @@ type Config struct {
 	// part of decom, in a process of its own; empty RedisServer: the workers' embedded store.
 	NATSServer  string `json:"nats_server"`
 	RedisServer string `json:"redis_server"`
+	// Engine is the program of bench/engine, for the side by side; empty: not compared.
+	Engine string `json:"engine,omitempty"`
 	// NATSURL and RedisURL are servers that run already, on this machine only; empty: start our own.
 	NATSURL  string `json:"nats_url,omitempty"`
 	RedisURL string `json:"redis_url,omitempty"`

@@ -46,7 +46,11 @@ func (c *Config) sideBySide(ctx context.Context) ([]Side, error) {
 		return nil, errors.New("the plain worker needs redis-server; there is none on this machine")
 	}
 	var list []Side
-	for _, name := range []string{"decom", rolePlain} {
+	names := []string{"decom", rolePlain}
+	if c.Engine != "" {
+		names = append(names, engineName)
+	}
+	for _, name := range names {
 		c.tell(Event{What: "side", Name: name})
 		s := Side{Name: name}
 		if err := errors.Join(c.sideFast(ctx, &s), c.sideHurt(ctx, &s)); err != nil {
@@ -75,6 +79,9 @@ func (c *Config) sideFast(ctx context.Context, s *Side) error {
 	l := newLoad(&one, r.sites)
 	if err := l.publish(ctx, r.conn, time.Now()); err != nil {
 		return err
+	}
+	if s.Name == engineName {
+		return r.engineFast(ctx, l, s)
 	}
 	before := cpuOf(r.pids)
 	w, err := r.own(rolePlain, r.bare())
@@ -128,6 +135,10 @@ func (h *hurt) start() (err error) {
 		h.worker, err = h.rig.own(rolePlain, spec)
 		return err
 	}
+	if h.side.Name == engineName {
+		h.worker, err = h.rig.startEngine()
+		return err
+	}
 	h.rig.workers, h.rig.https = nil, nil
 	if err := h.rig.startWorkers(); err != nil {
 		return err
@@ -159,7 +170,7 @@ func (h *hurt) run(ctx context.Context) error {
 	if err := h.watch(ctx, failed); err != nil {
 		return err
 	}
-	if h.side.Name == rolePlain {
+	if h.side.Name != "decom" {
 		h.worker.stop(5 * time.Second)
 	}
 	return h.sum()

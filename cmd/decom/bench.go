@@ -115,6 +115,7 @@ func (f *benchFlags) define(c *cobra.Command) {
 	fl.BoolVar(&f.ceiling, "ceiling", false, "measure the bare pipeline too, in turn, and the ratio to it")
 	fl.BoolVar(&f.stages, "stages", false, "measure each step of the line alone")
 	fl.BoolVar(&f.side, "side-by-side", false, "measure what a user would write instead, and kill both")
+	fl.StringVar(&f.Engine, "engine", "", "`program` of bench/engine: compare a stream engine too (with --side-by-side)")
 	fl.StringVar(&f.out, "out", "", "`folder` for result.json, bench.txt, report.html; default bench-PROFILE-TIME")
 	fl.StringVar(&f.NATSServer, "nats-server", "", "nats-server `program`; default: the one in PATH if new enough, else decom's own in a process of its own")
 	fl.BoolVar(&f.keep, "keep", false, "keep the servers' files")
