@@ -71,7 +71,7 @@ func (c *Config) sideFast(ctx context.Context, s *Side) error {
 		s.Rate, s.CPU = d.Rate, d.CPUTotal
 		return err
 	}
-	r, err := newRig(ctx, &one, filepath.Join(c.Dir, "side-plain-1"))
+	r, err := newRig(ctx, &one, filepath.Join(c.Dir, "side-"+s.Name+"-1"))
 	defer r.close()
 	if err != nil {
 		return err
