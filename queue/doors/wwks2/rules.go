@@ -137,13 +137,14 @@ func differs(f scan.Fields, p *pack) string {
 // whatDiffers is what a person needs to find the pack and to see which is wrong: what the
 // code says, and each attribute that the robot gave beside it.
 func whatDiffers(f scan.Fields, p *pack) string {
-	said := "ScanCode " + f.Code + " / " + f.Serial + " / " + f.Batch + " / " + f.Expiry + " (YYMMDD)"
+	var said strings.Builder
+	said.WriteString("ScanCode " + f.Code + " / " + f.Serial + " / " + f.Batch + " / " + f.Expiry + " (YYMMDD)")
 	for _, a := range []struct{ name, value string }{
 		{"SerialNumber", p.SerialNumber}, {"BatchNumber", p.BatchNumber}, {"ExpiryDate", p.ExpiryDate}, {"ExpiryDateSource", p.ExpiryDateSource}, {"Pack Id", p.ID},
 	} {
 		if a.value != "" {
-			said += "; " + a.name + " " + strings.ToValidUTF8(a.value[:min(len(a.value), 64)], "?")
+			said.WriteString("; " + a.name + " " + strings.ToValidUTF8(a.value[:min(len(a.value), 64)], "?"))
 		}
 	}
-	return said
+	return said.String()
 }
