@@ -252,7 +252,7 @@ func (w *world) hold() {
 		if s.Phase == ledger.Inactive && !p.ours {
 			w.t.Errorf("OURS: pack %s is ours on the ledger, in truth %+v", serial, *p)
 		}
-		if s.Phase != ledger.Parked && w.reg.flights[serial].n == 0 && (s.Phase == ledger.Inactive) != (inactive && p.ours) {
+		if s.Phase != ledger.Parked && len(w.reg.flights[serial]) == 0 && (s.Phase == ledger.Inactive) != (inactive && p.ours) {
 			w.t.Errorf("TRUTH: pack %s is %s on the ledger, in truth %+v", serial, s.Phase, *p)
 		}
 	}

@@ -46,7 +46,7 @@ type registry struct {
 	down    bool                             // no connection at all
 	silent  bool                             // down: connections are taken, and nothing is ever answered
 	bytes   map[string]string                // c -> digest; guarded by mu
-	flights map[string]flight                // serial -> what is on its way; guarded by mu
+	flights map[string]map[string]int        // serial -> attempt -> copies that may still be executed; guarded by mu
 	barred  map[string]bool                  // ids of changes that are refused for good; guarded by mu
 	used    map[string]bool                  // ids of changes that were looked at; guarded by mu
 	bulks   map[string]*bulkJob              // accepted bulks by tx; guarded by mu
@@ -65,12 +65,6 @@ type registry struct {
 	bulkFate    func(c string, packs int) bulkFate // what becomes of an accepted bulk; nil: all at once, in a second
 }
 
-// flight is the copies of one attempt that may still be executed.
-type flight struct {
-	c string
-	n int
-}
-
 // truth is R(k).
 type truth struct {
 	reasons []string // empty: active
@@ -84,7 +78,7 @@ type truth struct {
 
 func newRegistry(t testing.TB, w *world) *registry {
 	return &registry{t: t, w: w, packs: map[string]*truth{}, bytes: map[string]string{},
-		flights: map[string]flight{}, used: map[string]bool{}, barred: map[string]bool{}, bulks: map[string]*bulkJob{}}
+		flights: map[string]map[string]int{}, used: map[string]bool{}, barred: map[string]bool{}, bulks: map[string]*bulkJob{}}
 }
 
 func (r *registry) pack(serial string) *truth {
@@ -234,7 +228,7 @@ func (d door) Do(ctx context.Context, call nmvs.Call) (nmvs.Answer, error) {
 		return fails(call, nmvs.InDoubt, errors.New("connection reset"))
 	}
 	r.w.note("%s writes %s: %+v", d.p.name, nameOf(call), f)
-	r.wrote(call, read)
+	r.wrote(call, read, time.Since(ready) > netTime)
 	return r.travel(ctx, call, f)
 }
 
@@ -273,8 +267,9 @@ func (r *registry) travel(ctx context.Context, call nmvs.Call, f fate) (nmvs.Ans
 	return ans, err
 }
 
-// wrote checks what must hold when the first byte of a call arrives.
-func (r *registry) wrote(call nmvs.Call, read bool) {
+// wrote checks what must hold when the first byte of a call arrives. stood says that its sender stood still between
+// its last look at the pack and the write.
+func (r *registry) wrote(call nmvs.Call, read, stood bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stop {
@@ -293,15 +288,23 @@ func (r *registry) wrote(call nmvs.Call, read bool) {
 	}
 	r.bytes[call.C] = digestOf(call)
 	for _, p := range call.Packs {
-		f := r.flights[p.Serial]
-		if f.n > 0 && f.c != call.C && !r.mistaken(p.Serial) && !r.spent(f.c, p.Serial) {
-			r.t.Errorf("ONE: pack %s has attempts %s and %s on their way", p.Serial, f.c, call.C)
-			f.n = 0
+		for c := range r.flights[p.Serial] {
+			if c != call.C && !r.mistaken(p.Serial) && !r.spent(c, p.Serial) {
+				r.t.Errorf("ONE: pack %s has attempts %s and %s on their way", p.Serial, c, call.C)
+			}
 		}
-		r.flights[p.Serial] = flight{call.C, f.n + 1}
-		r.w.holdWitness(call, p.Serial)
+		if r.flights[p.Serial] == nil {
+			r.flights[p.Serial] = map[string]int{}
+		}
+		r.flights[p.Serial][call.C]++
 	}
 	for _, p := range call.Packs {
+		// A second copy whose sender stood still between its look and this write is late, within A3: the first one's
+		// answer may have settled the pack meanwhile, and NMVS refuses the id.
+		if stood && r.spent(call.C, p.Serial) {
+			continue
+		}
+		r.w.holdWitness(call, p.Serial)
 		r.w.holdOpen("written", call, p)
 	}
 }
@@ -337,15 +340,11 @@ func (r *registry) land(call nmvs.Call) {
 // landPack is land for one pack. The caller holds mu.
 func (r *registry) landPack(call nmvs.Call, i int) {
 	serial := call.Packs[i].Serial
-	f := r.flights[serial]
-	if f.c != call.C {
+	if n := r.flights[serial][call.C]; n > 1 {
+		r.flights[serial][call.C] = n - 1
 		return
 	}
-	if f.n--; f.n <= 0 {
-		delete(r.flights, serial)
-		return
-	}
-	r.flights[serial] = f
+	delete(r.flights[serial], call.C)
 }
 
 // execute changes the truth, or refuses as NMVS would; a bulk is only taken in.
