@@ -84,18 +84,21 @@ func (p *puller) fetch(ctx context.Context, limit int, fill time.Duration, prior
 		var err error
 		// NoWait with an expiry: waits for the first message, then takes what is there.
 		req := pullRequest{Batch: limit, NoWait: true, Expires: pullExpires, Heartbeat: pullHeartbeat, Priority: priority}
-		if p.ahead == "" && !req.endBefore(ctx) {
+		if p.ahead == "" && (ctx.Err() != nil || !req.endBefore(ctx)) {
 			<-ctx.Done()
 			return nil, context.Cause(ctx)
 		}
 		got, err = p.ask(ctx, req)
+		if len(got) > 0 {
+			break // whatever ended the request: nobody else gets these before AckWait has passed
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		if err != nil && !passing(err) {
 			return nil, err
 		}
-		if ctx.Err() != nil && len(got) == 0 {
-			return nil, context.Cause(ctx)
-		}
-		if err != nil && len(got) == 0 {
+		if err != nil {
 			if err := p.afterSilence(ctx, err, &back); err != nil {
 				return nil, err
 			}
@@ -202,6 +205,12 @@ func (p *puller) collect(ctx context.Context, req pullRequest, reply string) ([]
 	got := make([]*nats.Msg, 0, min(req.Batch, 1024))
 	for len(got) < req.Batch {
 		msg, err := p.next(ctx, quiet)
+		if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+			more, over := p.linger(req.Batch-len(got), reply)
+			if got = append(got, more...); over {
+				return got, err
+			}
+		}
 		if err != nil {
 			return append(got, p.cancel(req.Batch-len(got))...), err
 		}
@@ -217,6 +226,33 @@ func (p *puller) collect(ctx context.Context, req pullRequest, reply string) ([]
 		}
 	}
 	return got, nil
+}
+
+// pullLinger is how long a reader that is told to stop waits for the end of its request. A request
+// that is given up on the way may have been served already, by a server that has not heard of it
+// yet: that message is nobody's until AckWait has passed, and with it, in the outbox, every
+// outcome of the account. As long as a fetch of the account's loop, so that none of those is given up.
+const pullLinger = time.Second
+
+// linger waits for the end of a request whose caller has gone, and returns what it brings, at
+// most limit messages. over: it has ended.
+func (p *puller) linger(limit int, reply string) (got []*nats.Msg, over bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), pullLinger)
+	defer cancel()
+	for len(got) < limit {
+		msg, err := p.sub.NextMsgWithContext(ctx)
+		switch {
+		case err != nil:
+			return got, false
+		case isDelivery(msg):
+			got = append(got, msg)
+		case msg.Subject == reply:
+			if done, _ := p.ended(msg.Header.Get("Status"), msg.Header.Get("Description")); done {
+				return got, true
+			}
+		}
+	}
+	return got, true
 }
 
 // ended reads a status message: whether it ends the request, and with what.

@@ -61,9 +61,14 @@ func (p *Publisher) Run(ctx context.Context) error {
 				wait = 0
 				continue
 			}
-			_ = rec.Retry(ctx, time.Second) // un-acked it comes again anyway
+			pause := time.Second
+			if ctx.Err() != nil {
+				pause = 0 // nothing is wrong: another process tells it now
+			}
+			_ = rec.Retry(ctx, pause) // un-acked it comes again anyway
 		}
 		if ctx.Err() != nil {
+			p.giveBack(ctx)
 			return context.Cause(ctx)
 		}
 		p.Log.Warn("outcomes wait", "account", p.Account, "err", err)
@@ -71,6 +76,14 @@ func (p *Publisher) Run(ctx context.Context) error {
 		if !sleep(ctx, wait) {
 			return context.Cause(ctx)
 		}
+	}
+}
+
+// giveBack gives up the record that may have come with an ack which nobody waited for any more:
+// kept, it would hold up the account's outcomes for a whole AckWait, in whatever process.
+func (p *Publisher) giveBack(ctx context.Context) {
+	if rec, err := p.Outbox.Next(ctx); err == nil {
+		_ = rec.Retry(ctx, 0)
 	}
 }
 

@@ -1,0 +1,103 @@
+package queue
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"decom/worker/ledger"
+)
+
+// stopped is a context that ends when somebody begins to wait for it, after meanwhile has run.
+type stopped struct {
+	context.Context
+	once      sync.Once
+	meanwhile func()
+	done      chan struct{}
+}
+
+func (s *stopped) Done() <-chan struct{} {
+	s.once.Do(func() { s.meanwhile(); close(s.done) })
+	return s.done
+}
+
+func (s *stopped) Err() error {
+	select {
+	case <-s.done:
+		return context.Canceled
+	default:
+		return nil
+	}
+}
+
+// A process that is told to stop while it waits for a message may get one in that very moment. It
+// must get to see it, so that it can give it back: else the message is nobody's for a whole
+// AckWait, and an account whose outbox it was has no outcomes until then.
+func TestWhatComesAsAReaderStopsIsNotKept(t *testing.T) {
+	t.Parallel()
+	c, err := Connect(t.Context(), Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	if _, err := c.Setup(t.Context(), []Account{{Name: "a", Sites: []string{"north"}}}, false); err != nil {
+		t.Fatal(err)
+	}
+	// out waits until a message of the consumer is out: on its way to the reader.
+	out := func(stream, consumer string) {
+		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			if info, err := c.consumerInfo(t.Context(), stream, consumer); err == nil && info.NumAckPending == 1 {
+				return
+			}
+		}
+		t.Error("nothing was delivered")
+	}
+	stop := func(meanwhile func()) context.Context {
+		return &stopped{Context: t.Context(), meanwhile: meanwhile, done: make(chan struct{})}
+	}
+
+	ds, err := c.Scans("a").Fetch(stop(func() {
+		if _, err := c.PublishScan(t.Context(), "north", "d", "e1", []byte("x")); err != nil {
+			t.Error(err)
+		}
+		out(StreamScans, scansConsumer("a"))
+	}), 5, 0, 0)
+	if err != nil || len(ds) != 1 {
+		t.Errorf("scans: %d, %v", len(ds), err)
+	}
+
+	rec, err := c.Outbox("a").Next(stop(func() {
+		if _, err := c.Ledger("a").Append(t.Context(), ledger.Head{}, []byte("one")); err != nil {
+			t.Error(err)
+		}
+		out(StreamLedger, outboxConsumer("a"))
+	}))
+	if err != nil || string(rec.Entry().Payload) != "one" {
+		t.Errorf("outbox: %+v, %v", rec, err)
+	}
+}
+
+// A reader that has stopped asks for nothing more.
+func TestAReaderThatHasStoppedAsksForNothing(t *testing.T) {
+	t.Parallel()
+	c, err := Connect(t.Context(), Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	if _, err := c.Setup(t.Context(), []Account{{Name: "a", Sites: []string{"north"}}}, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.PublishScan(t.Context(), "north", "d", "e1", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if ds, err := c.Scans("a").Fetch(ended, 5, 0, 0); err == nil {
+		t.Errorf("%d scans", len(ds))
+	}
+	if info, err := c.consumerInfo(t.Context(), StreamScans, scansConsumer("a")); err != nil || info.NumAckPending != 0 {
+		t.Errorf("out: %+v, %v", info, err)
+	}
+}
