@@ -19,7 +19,7 @@ function dump(   i) { for (i = 1; i <= n; i++) if (!quiet(log_[i])) print log_[i
 function second(package,   i, n_, never) {
 	for (i = 1; i <= n; i++) {
 		if (log_[i] ~ /^--- FAIL: /) { split(log_[i], w, " "); print package, w[3] > again; n_++ }
-		if (log_[i] ~ /(LOST|OUT|ONCE|TRUTH|CHAIN|LIVE): |alerts? |twice|crash table|violation|DATA RACE|^panic: |^fatal error: /) never = 1
+		if (!quiet(log_[i]) && log_[i] ~ /(LOST|OUT|ONCE|TRUTH|CHAIN|LIVE): |alerts? |twice|crash table|violation|DATA RACE|^panic: |^fatal error: /) never = 1
 	}
 	if (!n_ || never) print "!" > again
 }
