@@ -55,6 +55,7 @@ type puller struct {
 	sub   *nats.Subscription // owned by the holder of turn; nil until needed
 	inbox string             // owned by the holder of turn
 	n     uint64             // number of the last request; owned by the holder of turn
+	gotAt time.Time          // when a fetch last brought something; owned by the holder of turn
 	ahead string             // inbox subject of a request for one message that nobody waits for yet; owned by the holder of turn
 }
 
@@ -84,12 +85,16 @@ func (p *puller) fetch(ctx context.Context, limit int, fill time.Duration, prior
 		var err error
 		// NoWait with an expiry: waits for the first message, then takes what is there.
 		req := pullRequest{Batch: limit, NoWait: true, Expires: pullExpires, Heartbeat: pullHeartbeat, Priority: priority}
+		if time.Since(p.gotAt) < busyFor {
+			req.Expires, req.Heartbeat = busyExpires, 0
+		}
 		if p.ahead == "" && (ctx.Err() != nil || !req.endBefore(ctx)) {
 			<-ctx.Done()
 			return nil, context.Cause(ctx)
 		}
 		got, err = p.ask(ctx, req)
 		if len(got) > 0 {
+			p.gotAt = time.Now()
 			break // whatever ended the request: nobody else gets these before AckWait has passed
 		}
 		if ctx.Err() != nil {
@@ -161,16 +166,16 @@ func (p *puller) askAhead() {
 	}
 }
 
-// oneMessage is a request that waits for one message.
-var oneMessage = pullRequest{Batch: 1, NoWait: true, Expires: pullExpires, Heartbeat: pullHeartbeat}
+// oneMessage is a request that waits for one message, where one came just now.
+var oneMessage = pullRequest{Batch: 1, NoWait: true, Expires: busyExpires}
 
 // ask makes one pull request and collects what it brings. On return the request
 // does not stand any more. Messages and an error may come together.
 func (p *puller) ask(ctx context.Context, req pullRequest) ([]*nats.Msg, error) {
 	reply := p.ahead
 	p.ahead = ""
-	if reply != "" && req == oneMessage && p.sub != nil && p.sub.IsValid() {
-		return p.collect(ctx, req, reply)
+	if reply != "" && req.Batch == 1 && p.sub != nil && p.sub.IsValid() {
+		return p.collect(ctx, oneMessage, reply)
 	}
 	reply, err := p.request(req)
 	if err != nil {
@@ -231,8 +236,13 @@ func (p *puller) collect(ctx context.Context, req pullRequest, reply string) ([]
 // pullLinger is how long a reader that is told to stop waits for the end of its request. A request
 // that is given up on the way may have been served already, by a server that has not heard of it
 // yet: that message is nobody's until AckWait has passed, and with it, in the outbox, every
-// outcome of the account. As long as a fetch of the account's loop, so that none of those is given up.
-const pullLinger = time.Second
+// outcome of the account. So where messages came in the last busyFor, a request stands no longer
+// than that; where none came, hardly one will in this moment.
+const (
+	pullLinger  = time.Second
+	busyFor     = pullExpires
+	busyExpires = pullLinger - pullMargin
+)
 
 // linger waits for the end of a request whose caller has gone, and returns what it brings, at
 // most limit messages. over: it has ended.
