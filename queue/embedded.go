@@ -37,8 +37,10 @@ func startEmbedded(cfg Config, refused func(refusal)) (*embedded, error) {
 		JetStream:  true,
 		StoreDir:   cfg.Dir,
 		SyncAlways: !cfg.Lazy,
-		DontListen: true,
-		NoSigs:     true,
+		// Its default of 1,000 consumers a stream would end a setup of more accounts.
+		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: -1},
+		DontListen:      true,
+		NoSigs:          true,
 	}
 	if cfg.Listen != "" {
 		host, port, _ := net.SplitHostPort(cfg.Listen) // checked by Validate

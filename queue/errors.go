@@ -79,6 +79,7 @@ const (
 	codeClusterAway   = 10008 // no leader of the cluster
 	codeNotLeader     = 10009
 	codeNoResources   = 10023
+	codeMaxConsumers  = 10026
 	codeWrongSeq      = 10071 // R1
 	codeStoreFailed   = 10077 // limits reached, disk full
 	codeInProcess     = 10158 // the same message id is being stored

@@ -31,6 +31,9 @@ type Inspection struct {
 	// Sync is "always", or the interval at which the server syncs its files; empty when
 	// it could not be read, and then SyncWhy says why.
 	Sync, SyncWhy string
+	// MaxConsumers is how many consumers each of our streams may have, which is how many accounts
+	// fit; -1: any number; 0: not known.
+	MaxConsumers int
 	// Used and Limit are the bytes of file storage of our NATS account; Limit 0: none.
 	Used, Limit int64
 	Streams     []StreamState
@@ -77,6 +80,7 @@ func (c *Conn) Inspect(ctx context.Context, accounts []Account, monitor string) 
 		}
 		took = append(took, time.Since(began))
 		in.Used, in.Limit = int64(info.Store), max(info.Limits.MaxStore, 0)
+		in.MaxConsumers = max(info.Limits.MaxConsumers, 0)
 	}
 	slices.Sort(took)
 	in.RTT = took[len(took)/2]
@@ -86,7 +90,11 @@ func (c *Conn) Inspect(ctx context.Context, accounts []Account, monitor string) 
 	if err := c.inspectConsumers(ctx, &in, accounts); err != nil {
 		return in, fail("inspect", "", err)
 	}
-	in.Sync, in.SyncWhy = c.syncMode(ctx, monitor)
+	byDefault := 0
+	in.Sync, byDefault, in.SyncWhy = c.serverModes(ctx, monitor)
+	if in.MaxConsumers == 0 {
+		in.MaxConsumers = byDefault // counts only where neither NATS account nor stream has a limit
+	}
 	return in, nil
 }
 
@@ -113,6 +121,9 @@ func (c *Conn) inspectStreams(ctx context.Context, in *Inspection) error {
 			}
 		}
 		in.Streams = append(in.Streams, s)
+		if most := info.Config.MaxConsumers; most > 0 && (in.MaxConsumers == 0 || most < in.MaxConsumers) {
+			in.MaxConsumers = most
+		}
 	}
 	if err := list.Err(); err != nil {
 		return err
@@ -184,35 +195,36 @@ func (c *Conn) inspectConsumers(ctx context.Context, in *Inspection, accounts []
 	return nil
 }
 
-// syncMode finds out when the server syncs its files. A client of an account cannot ask
+// serverModes finds out when the server syncs its files, and how many consumers it gives a stream
+// (as Inspection.MaxConsumers). A client of an account cannot ask
 // for it; the server's monitoring tells it to everybody who reaches it.
-func (c *Conn) syncMode(ctx context.Context, monitor string) (mode, why string) {
+func (c *Conn) serverModes(ctx context.Context, monitor string) (sync string, consumers int, why string) {
 	if c.emb != nil {
 		if c.cfg.Lazy {
-			return (2 * time.Minute).String(), ""
+			return (2 * time.Minute).String(), -1, ""
 		}
-		return "always", ""
+		return "always", -1, ""
 	}
 	given := monitor != ""
 	if !given {
 		u, err := url.Parse(c.nc.ConnectedUrlRedacted())
 		if err != nil {
-			return "", err.Error()
+			return "", 0, err.Error()
 		}
 		monitor = "http://" + net.JoinHostPort(u.Hostname(), monitorPort)
 	}
 	js, err := askMonitor(ctx, monitor)
 	switch {
 	case err != nil && !given:
-		return "", "the server's monitoring does not answer at " + monitor
+		return "", 0, "the server's monitoring does not answer at " + monitor
 	case err != nil:
-		return "", err.Error()
+		return "", 0, err.Error()
 	case js.ID != c.nc.ConnectedServerId():
-		return "", "at " + monitor + " another server answers"
+		return "", 0, "at " + monitor + " another server answers"
 	case js.Config.SyncAlways:
-		return "always", ""
+		return "always", js.consumers(), ""
 	}
-	return js.Config.SyncInterval.String(), ""
+	return js.Config.SyncInterval.String(), js.consumers(), ""
 }
 
 // monitored is what is wanted of a server's /jsz.
@@ -222,6 +234,18 @@ type monitored struct {
 		SyncAlways   bool          `json:"sync_always"`
 		SyncInterval time.Duration `json:"sync_interval"`
 	} `json:"config"`
+	Limits struct {
+		DefaultMaxConsumers int `json:"default_max_consumers"`
+	} `json:"limits"`
+}
+
+// consumers is how many consumers a stream without a limit of its own may have; -1: any number,
+// as before nats-server 2.15, which knows no such limit.
+func (m monitored) consumers() int {
+	if m.Limits.DefaultMaxConsumers > 0 {
+		return m.Limits.DefaultMaxConsumers
+	}
+	return -1
 }
 
 func askMonitor(ctx context.Context, base string) (m monitored, err error) {

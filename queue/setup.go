@@ -77,6 +77,9 @@ func explain(err error) error {
 		return fmt.Errorf("the server has no room left for another stream (its max_file_store, or the disk): %w", err)
 	case 10074, 10005: // no cluster; too few peers
 		return fmt.Errorf("more than one replica needs a cluster with as many servers: %w", err)
+	case codeMaxConsumers:
+		return fmt.Errorf("the server allows no more consumers, and each account needs one of %s and one of %s: "+
+			"put limits { default_max_consumers: -1 } into jetstream { } of every server, or lift the limit of the NATS account: %w", StreamScans, StreamLedger, err)
 	}
 	return err
 }

@@ -3,12 +3,14 @@ package queue_test
 import (
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"decom/queue"
+	"decom/queue/queuetest"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -265,5 +267,52 @@ func TestASiteThatMovesBeginsBehindWhatItsOldAccountAcked(t *testing.T) {
 				t.Fatalf("the old account got %v", got)
 			}
 		})
+	}
+}
+
+// nats-server 2.15 gives a stream 1,000 consumers unless it is told otherwise: whoever has more
+// accounts must read what to do about it, and be told before by Inspect.
+func TestSetupNamesTheSettingThatLimitsConsumers(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	monitor := l.Addr().String()
+	_ = l.Close()
+	srv := queuetest.StartServer(t, queuetest.ServerConfig{JetStream: "limits { default_max_consumers: 2 }", Extra: fmt.Sprintf("http: %q", monitor)})
+	c := connect(t, queue.Config{URL: srv.URL})
+	if _, err := c.Setup(t.Context(), own("a", "b"), false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Setup(t.Context(), own("a", "b", "c"), false); err == nil || !strings.Contains(err.Error(), "default_max_consumers: -1") {
+		t.Errorf("a third account: %v", err)
+	}
+	if in := inspect(t, c, "http://"+monitor); in.MaxConsumers != 2 {
+		t.Errorf("room for %d consumers, want 2", in.MaxConsumers)
+	}
+	if in := inspect(t, c, ""); in.MaxConsumers != 0 {
+		t.Errorf("without monitoring, room for %d is believed", in.MaxConsumers)
+	}
+}
+
+func TestTheEmbeddedServerTakesAnyNumberOfConsumers(t *testing.T) {
+	t.Parallel()
+	c := connect(t, lazy())
+	if _, err := c.Setup(t.Context(), own("a"), false); err != nil {
+		t.Fatal(err)
+	}
+	js := admin(t, c)
+	s, err := js.Stream(t.Context(), queue.StreamLedger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 1001 {
+		if _, err := s.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: fmt.Sprint("more-", i), MemoryStorage: true}); err != nil {
+			t.Fatalf("consumer %d: %v", i, err)
+		}
+	}
+	if in := inspect(t, c, ""); in.MaxConsumers != -1 {
+		t.Errorf("room for %d consumers, want any number", in.MaxConsumers)
 	}
 }

@@ -51,6 +51,7 @@ func (d *doctor) nats(ctx context.Context) {
 	d.natsSync(in, embedded)
 	d.natsTimes(in)
 	d.natsStorage(in)
+	d.natsConsumers(in)
 	d.natsStreams(ctx, conn)
 	for _, s := range in.Streams {
 		if len(s.Behind) > 0 {
@@ -164,6 +165,27 @@ func (d *doctor) natsStorage(in queue.Inspection) {
 		if s.MaxBytes > 0 {
 			full(s.Name, s.Bytes, uint64(s.MaxBytes))
 		}
+	}
+}
+
+// serverConsumers is how many consumers nats-server 2.15 gives a stream unless it is told otherwise.
+const serverConsumers = 1000
+
+// natsConsumers holds the accounts, each of which has a consumer of every stream, to what the
+// server allows.
+func (d *doctor) natsConsumers(in queue.Inspection) {
+	need := len(d.cfg.Accounts)
+	do := tr("jetstream { limits { default_max_consumers: -1 } } dans chaque serveur, ou lever la limite du compte NATS",
+		"jetstream { limits { default_max_consumers: -1 } } in every server, or lift the NATS account's limit")
+	switch {
+	case in.MaxConsumers > 0 && need > in.MaxConsumers:
+		d.fail("nats.consumers", "", tr("%d comptes, mais %d consommateurs par flux permis : decom setup s'arrêtera", "%d accounts, but %d consumers a stream are allowed: decom setup will end",
+			need, in.MaxConsumers), do)
+	case in.MaxConsumers == 0 && need > serverConsumers:
+		d.warn("nats.consumers", "", tr("%d comptes, et la limite du serveur n'est pas connue (%d par défaut depuis 2.15) : %s", "%d accounts, and the server's limit is not known (%d by default since 2.15): %s",
+			need, serverConsumers, in.SyncWhy), do)
+	default:
+		d.ok("nats.consumers", "", tr("place pour %d consommateur(s) par flux", "room for %d consumer(s) a stream", need))
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 type ServerConfig struct {
 	SyncAlways bool   // fsync after each write, as in production
 	Dir        string // store; empty: a directory of the test
+	JetStream  string // lines for the jetstream block of that file
 	Extra      string // lines for the server's configuration file
 }
 
@@ -66,7 +67,7 @@ func StartServer(t testing.TB, cfg ServerConfig) *Process {
 		sync = "sync_interval: always"
 	}
 	file := filepath.Join(dir, "nats.conf")
-	text := fmt.Sprintf("host: 127.0.0.1\nport: %d\njetstream { store_dir: %q\n%s }\n%s\n", port, dir, sync, cfg.Extra)
+	text := fmt.Sprintf("host: 127.0.0.1\nport: %d\njetstream { store_dir: %q\n%s\n%s }\n%s\n", port, dir, sync, cfg.JetStream, cfg.Extra)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ install_stores() {
 listen: "127.0.0.1:4222"
 http: "127.0.0.1:8222"
 server_name: fresh
-jetstream { store_dir: "/var/lib/nats", sync_interval: always }
+jetstream { store_dir: "/var/lib/nats", sync_interval: always, limits: { default_max_consumers: -1 } }
 CONF
   cat >/etc/systemd/system/nats-server.service <<'UNIT'
 [Service]
