@@ -32,6 +32,7 @@ type plan struct {
 	Long       bool          // minutes or hours: NMVS keeps a short call ledger, and nobody taps the appends
 	Rename     string        // appended to the accounts' names, whose sites stay
 	Direct     bool          // no proxies between workers and servers, and production's time to redelivery: a measurement
+	Steady     bool          // production's time to redelivery all along: whoever starts does not change it, which would move the delays of held scans
 	Steps      []step
 }
 

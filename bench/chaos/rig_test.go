@@ -100,7 +100,7 @@ func newRig(t *testing.T, p plan, dir string) *rig {
 }
 
 func (r *rig) startNATS() {
-	cfg := queuetest.ServerConfig{SyncAlways: r.plan.SyncAlways, Dir: r.sub("nats0")}
+	cfg := queuetest.ServerConfig{SyncAlways: r.plan.SyncAlways, Dir: r.sub("nats0"), JetStream: "limits { default_max_consumers: -1 }"}
 	if !r.plan.Cluster {
 		if r.plan.uses("nats-disk-full") {
 			mountSmall(r.t, cfg.Dir, "24m")
@@ -135,7 +135,7 @@ func (r *rig) natsURL() string {
 func (r *rig) connect() {
 	r.t.Helper()
 	cfg := queue.Config{URL: r.natsURL(), Name: "judge", AckWait: redelivered, AnswerWait: 2 * time.Second}
-	if r.plan.Direct {
+	if r.plan.Direct || r.plan.Steady {
 		cfg.AckWait = 0
 	}
 	if r.plan.Cluster {
@@ -164,7 +164,7 @@ func (r *rig) connect() {
 // redeliverSoon makes what a dead process had in hand available again after seconds; each
 // process that starts sets the consumers back to a minute.
 func (r *rig) redeliverSoon(patience time.Duration) error {
-	if r.plan.Direct {
+	if r.plan.Direct || r.plan.Steady {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
