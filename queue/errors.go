@@ -11,7 +11,8 @@ import (
 
 // What callers branch on.
 var (
-	// ErrUnavailable: no server answered at start, or JetStream is off there.
+	// ErrUnavailable: no server answered at start, or JetStream is off there, or it could not
+	// do what Setup asked for: its disk is full, it has no leader, it did not answer in time.
 	ErrUnavailable = errors.New("NATS is not available")
 	// ErrDenied: a server answered and refused the credentials.
 	ErrDenied = errors.New("NATS refused the credentials")
@@ -81,6 +82,7 @@ const (
 	codeNoResources   = 10023
 	codeMaxConsumers  = 10026
 	codeWrongSeq      = 10071 // R1
+	codeNoCluster     = 10074 // more than one replica, but no cluster
 	codeStoreFailed   = 10077 // limits reached, disk full
 	codeInProcess     = 10158 // the same message id is being stored
 	codeSeqNotReady   = 10163

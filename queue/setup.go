@@ -38,7 +38,8 @@ type step struct {
 // Setup creates the streams and the consumers of these accounts, or brings them to
 // what protocol.md section 2 wants, and says what it changed; with dryRun, what it
 // would change. When something cannot be changed it changes nothing and returns
-// [ErrImmutable] with a sentence each. Settings that the protocol does not name
+// [ErrImmutable] with a sentence each. What the server cannot do now, a full disk or no
+// answer in time, is [ErrUnavailable]. Settings that the protocol does not name
 // (limits by bytes, placement, compression) are left alone, and so are consumers of
 // accounts that are not named here. Several processes may call it at once.
 //
@@ -52,18 +53,34 @@ func (c *Conn) Setup(ctx context.Context, accounts []Account, dryRun bool) ([]Ch
 	}
 	steps, err := c.plan(ctx, accounts)
 	if err != nil {
-		return nil, fail("setup", "", err)
+		return nil, fail("setup", "", unavailable(ctx, err))
 	}
 	var changes []Change
 	for _, s := range steps {
 		if !dryRun {
 			if err := s.do(ctx); err != nil {
-				return changes, fail("setup", s.changes[0].Object, explain(err))
+				return changes, fail("setup", s.changes[0].Object, unavailable(ctx, explain(err)))
 			}
 		}
 		changes = append(changes, s.changes...)
 	}
 	return changes, nil
+}
+
+// unavailable marks what is the server's fault and may pass, with [ErrUnavailable]. What the
+// server cannot do it refuses with a code of 500 and above, what is wrong with a request with
+// one of 400 (nats-server errors.json); of a cluster that it does not have it says 500, too.
+func unavailable(ctx context.Context, err error) error {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled): // by the caller
+		return err
+	case ok && api.Code >= 500 && int(api.ErrorCode) != codeNoCluster:
+	case !ok && passing(err):
+	default:
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
 // explain turns the refusals that people meet into sentences.
@@ -75,7 +92,7 @@ func explain(err error) error {
 	switch int(api.ErrorCode) {
 	case 10047: // insufficient storage
 		return fmt.Errorf("the server has no room left for another stream (its max_file_store, or the disk): %w", err)
-	case 10074, 10005: // no cluster; too few peers
+	case codeNoCluster, 10005: // 10005: too few peers
 		return fmt.Errorf("more than one replica needs a cluster with as many servers: %w", err)
 	case codeMaxConsumers:
 		return fmt.Errorf("the server allows no more consumers, and each account needs one of %s and one of %s: "+

@@ -1,9 +1,12 @@
 package queue_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -181,6 +184,51 @@ func TestSetupExplainsReplicasWithoutACluster(t *testing.T) {
 	c := connect(t, queue.Config{URL: first.URL(), Replicas: 3})
 	if _, err := c.Setup(t.Context(), own("a"), false); err == nil || !strings.Contains(err.Error(), "needs a cluster") {
 		t.Fatalf("got %v", err)
+	}
+}
+
+// TestSetupSaysUnavailableWhenTheServerCannotStore: a file stands where the server keeps its
+// consumers, which to it is what a full disk is.
+func TestSetupSaysUnavailableWhenTheServerCannotStore(t *testing.T) {
+	t.Parallel()
+	cfg := lazy()
+	cfg.Dir = t.TempDir()
+	c := setUp(t, cfg, "a")
+	shelves, err := filepath.Glob(filepath.Join(cfg.Dir, "jetstream", "*", "streams", queue.StreamScans, "obs"))
+	if err != nil || len(shelves) != 1 {
+		t.Fatalf("the consumers of %s: %v, %v", queue.StreamScans, shelves, err)
+	}
+	if err := os.Rename(shelves[0], shelves[0]+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(shelves[0], nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Setup(t.Context(), own("a", "b"), false); !errors.Is(err, queue.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSetupSaysWhoseFaultItIs(t *testing.T) {
+	t.Parallel()
+	first := connect(t, lazy())
+	ended, end := context.WithCancel(t.Context())
+	end()
+	late, stop := context.WithDeadline(t.Context(), time.Now())
+	defer stop()
+	for name, row := range map[string]struct {
+		ctx      context.Context
+		replicas int
+		down     bool
+	}{
+		"nobody answered in time": {late, 0, true},
+		"the caller ended it":     {ended, 0, false},
+		"replicas but no cluster": {t.Context(), 3, false},
+	} {
+		c := connect(t, queue.Config{URL: first.URL(), Replicas: row.replicas})
+		if _, err := c.Setup(row.ctx, own("a"), false); err == nil || errors.Is(err, queue.ErrUnavailable) != row.down {
+			t.Errorf("%s: got %v", name, err)
+		}
 	}
 }
 

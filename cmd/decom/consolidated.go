@@ -82,7 +82,7 @@ func (a *app) openGoods(ctx context.Context, create bool) (*goods, error) {
 	}
 	if err == nil && c.NATS.URL == "" && len(c.Accounts) > 0 {
 		// As for publish: nobody else can have prepared the embedded server's streams.
-		_, err = conn.Setup(ctx, c.queueAccounts(), false)
+		_, err = setUp(ctx, conn, &c.Config, false)
 	}
 	if err != nil {
 		conn.Close()

@@ -58,7 +58,7 @@ func (a *app) gateway(ctx context.Context) error {
 	defer conn.Close()
 	defer in.stop()
 	if c.NATS.URL == "" {
-		if _, err := conn.Setup(ctx, c.queueAccounts(), false); err != nil {
+		if _, err := setUp(ctx, conn, &c.Config, false); err != nil {
 			return err
 		}
 	}

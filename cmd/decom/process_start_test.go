@@ -80,6 +80,41 @@ func TestRunThatCannotStartSaysOneSentence(t *testing.T) {
 	})
 }
 
+// TestAServerThatCannotStoreIsADependencyDown: NATS answers, but where it keeps its consumers
+// stands a file, which to it is what a full disk is. Both commands that set streams up say 75, and a
+// supervisor tries again.
+func TestAServerThatCannotStoreIsADependencyDown(t *testing.T) {
+	t.Parallel()
+	out := startOutside(t, packstatetest.RedisOptions{})
+	l := newLine(t, out, lineConfig{})
+	found := 0
+	err := filepath.WalkDir(out.nats.Dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.Name() != "obs" {
+			return err
+		}
+		found++
+		if err := os.Rename(path, path+".away"); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			return err
+		}
+		return filepath.SkipDir
+	})
+	if err != nil || found == 0 {
+		t.Fatalf("the server's consumers: %d folders, %v", found, err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	another := "DECOM_ACCOUNTS_0_NAME=another" // whose consumers are not there yet
+	l.launch(exe, "BE_DECOM=1", another).saysOnce(exitDown, "NATS is not available", "setup")
+	if r := inProcess(t, []string{another}, "", "setup", "--config", l.config()); r.code != exitDown {
+		t.Errorf("decom setup: code %d\n%s", r.code, r.stderr)
+	}
+}
+
 // TestACertificateThatNMVSRefusesLosesNothing: it is of another authority, which only NMVS
 // can tell. The scans wait; with the right file in its place they are carried out,
 // without a restart.

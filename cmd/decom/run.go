@@ -188,7 +188,7 @@ func (p *process) openQueue(ctx context.Context) error {
 	if addr := p.conn.MQTTAddress(); addr != "" {
 		p.log.Info("doors: MQTT is open", "address", addr)
 	}
-	changes, err := p.conn.Setup(ctx, p.cfg.queueAccounts(), false)
+	changes, err := setUp(ctx, p.conn, &p.cfg.Config, false)
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ func (a *app) setup(ctx context.Context, dryRun, asJSON bool) error {
 		return err
 	}
 	defer conn.Close()
-	changes, failed := conn.Setup(ctx, c.queueAccounts(), dryRun)
+	changes, failed := setUp(ctx, conn, &c.Config, dryRun)
 	if err := a.printChanges(changes, dryRun, asJSON); err != nil {
 		return err
 	}

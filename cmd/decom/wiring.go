@@ -141,6 +141,15 @@ func dialQueue(ctx context.Context, cfg queue.Config) (*queue.Conn, error) {
 	return nil, err
 }
 
+// setUp is queue's Setup with the right exit code.
+func setUp(ctx context.Context, conn *queue.Conn, c *Config, dryRun bool) ([]queue.Change, error) {
+	changes, err := conn.Setup(ctx, c.queueAccounts(), dryRun)
+	if errors.Is(err, queue.ErrUnavailable) {
+		err = exitWith(exitDown, err)
+	}
+	return changes, err
+}
+
 // openSender connects what decom publish needs.
 func (a *app) openSender(ctx context.Context, c *loaded) (sendFunc, func(), error) {
 	conn, err := c.connectQueue(ctx)
@@ -150,7 +159,7 @@ func (a *app) openSender(ctx context.Context, c *loaded) (sendFunc, func(), erro
 	if c.NATS.URL == "" {
 		// Nobody else can have prepared the embedded server's streams: this process
 		// has it for itself now.
-		if _, err := conn.Setup(ctx, c.queueAccounts(), false); err != nil {
+		if _, err := setUp(ctx, conn, &c.Config, false); err != nil {
 			conn.Close()
 			return nil, nil, err
 		}
