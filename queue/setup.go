@@ -139,14 +139,20 @@ func (c *Conn) plan(ctx context.Context, accounts []Account) ([]step, error) {
 			steps = append(steps, *s)
 		}
 	}
+	silent := func() bool { return passing(errors.Join(errs...)) } // one sentence about that is enough, and one wait
 	for _, want := range c.streams() {
-		add(c.planStream(ctx, want))
+		if !silent() {
+			add(c.planStream(ctx, want))
+		}
 	}
 	if c.keepsLost() {
 		add(c.planLost(ctx))
 	}
 	ends := ends{}
 	for _, a := range accounts {
+		if silent() {
+			break
+		}
 		add(c.planScans(ctx, a, ends))
 		add(c.planOutbox(ctx, a, ends))
 	}

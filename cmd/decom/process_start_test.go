@@ -80,10 +80,10 @@ func TestRunThatCannotStartSaysOneSentence(t *testing.T) {
 	})
 }
 
-// TestAServerThatCannotStoreIsADependencyDown: NATS answers, but where it keeps its consumers
-// stands a file, which to it is what a full disk is. Both commands that set streams up say 75, and a
-// supervisor tries again.
-func TestAServerThatCannotStoreIsADependencyDown(t *testing.T) {
+// TestAServerThatDoesNotSetUpIsADependencyDown: NATS lets everybody connect, but where it keeps
+// its consumers stands a file, and it answers nothing about them. Both commands that set streams up say
+// 75, and a supervisor tries again.
+func TestAServerThatDoesNotSetUpIsADependencyDown(t *testing.T) {
 	t.Parallel()
 	out := startOutside(t, packstatetest.RedisOptions{})
 	l := newLine(t, out, lineConfig{})
