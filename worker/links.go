@@ -14,7 +14,7 @@ import (
 // of another one may take its number, and the next append of a writer that knows only the
 // lost one still fits: the chain is broken behind the writer's back, and the projection
 // never shows it. Whoever reads the records in order sees it: the outbox, which reads them
-// all anyway, and each start, which reads the last hour.
+// all anyway, and each start, which reads the ledger's last hour.
 
 // holdLink holds a record of the outbox to the one that it follows, and reports a broken
 // link through Broken. The record before is read again unless it came just before, and
@@ -55,11 +55,16 @@ func (a *Account) ChainBroken() {
 // recall reads the last hour of the ledger: for its alerts, because a build that raises them
 // must not begin to count anew with each start, and for broken links. A break that a person
 // has resumed from since is known. The tally goes back further, as far as recallMost.
+//
+// The hour ends with the ledger's last record, or now if that is earlier: links are checked
+// whatever this clock says. Alerts age by this clock: one that is an hour ahead forgets those
+// of before, one or two, as a third had halted the account until a person's resume, which no
+// clock ends.
 func (l *loop) recall(work context.Context) error {
 	var before ledger.Head // the last record read: a try goes on where the one before it ran out of time
 	broken := false
 	book := ledger.NewBook()
-	hour := time.Now().Add(-time.Hour)
+	var hour time.Time // where links and alerts begin to count
 	take := func(e queue.Entry) error {
 		prev := before
 		before = e.Head()
@@ -89,7 +94,7 @@ func (l *loop) recall(work context.Context) error {
 		seq, found := before.Seq+1, true
 		if before.Seq == 0 {
 			var err error
-			if seq, found, err = l.recallFrom(ctx, hour); err != nil || !found {
+			if seq, hour, found, err = l.recallFrom(ctx); err != nil || !found {
 				return err
 			}
 		}
@@ -110,24 +115,31 @@ func (l *loop) recall(work context.Context) error {
 // of usual size, and a few seconds of one that never rests.
 const recallMost = 4000
 
-// recallFrom is where recall begins: a missing upload's day ago, or closer, but not after hour.
-func (l *loop) recallFrom(ctx context.Context, hour time.Time) (uint64, bool, error) {
-	seq, found, err := l.deps.Records.Since(ctx, time.Now().Add(-missingSpan))
+// recallFrom is where recall begins: a missing upload's day ago, or closer, but not after the
+// ledger's last hour, which begins with hour.
+func (l *loop) recallFrom(ctx context.Context) (seq uint64, hour time.Time, found bool, err error) {
+	last, found, err := l.deps.Records.Last(ctx)
 	if err != nil || !found {
-		return seq, found, err
+		return 0, hour, false, err
 	}
-	last, any, err := l.deps.Records.Last(ctx)
-	if err != nil || !any || last.Seq < seq+recallMost {
-		return seq, err == nil, err
+	now := time.Now()
+	hour = now.Add(-time.Hour)
+	if last.Time.Before(now) {
+		hour = last.Time.Add(-time.Hour)
+	}
+	day := now.Add(-missingSpan)
+	if hour.Before(day) {
+		day = hour
+	}
+	seq, found, err = l.deps.Records.Since(ctx, day)
+	if err != nil || !found || last.Seq < seq+recallMost {
+		return seq, hour, found, err
 	}
 	least := last.Seq - recallMost
-	if seq, found, err = l.deps.Records.Since(ctx, hour); err != nil {
-		return 0, false, err
+	if seq, found, err = l.deps.Records.Since(ctx, hour); err != nil || !found {
+		return least, hour, err == nil, err
 	}
-	if !found {
-		return least, true, nil
-	}
-	return min(seq, least), true, nil
+	return min(seq, least), hour, true, nil
 }
 
 // resumes says whether a person's resume stands in the record.

@@ -132,6 +132,32 @@ func TestARecordOfANewerVersionIsNoBrokenLink(t *testing.T) {
 	})
 }
 
+// TestAStartWhoseClockIsAheadChecksTheLedgersLastHour: to it the ledger has been quiet for hours, or for more than a day.
+func TestAStartWhoseClockIsAheadChecksTheLedgersLastHour(t *testing.T) {
+	for _, ahead := range []time.Duration{0, 3 * time.Hour, 36 * time.Hour} {
+		line(t, func(w *world) {
+			ctx, records := context.Background(), w.dev.Ledger(acc)
+			w.appendRaw(&ledger.Record{})
+			head, err := records.Append(ctx, ledger.Head{Seq: 1, Hash: w.broker.Records(acc)[0].Hash}, []byte(`{"v":1}`))
+			lost := ledger.Head{Seq: head.Seq, Hash: strings.Repeat("a", len(head.Hash))} // its number was taken by the one before
+			if err == nil {
+				var b []byte
+				if b, err = ledger.Encode(&ledger.Record{Account: acc}, lost); err == nil {
+					_, err = records.Append(ctx, head, b)
+				}
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(ahead)
+			l := w.recalls(records)
+			if err := l.recall(ctx); err != nil || !l.latched.Load() {
+				t.Errorf("%v ahead: %v, halted %v", ahead, err, l.latched.Load())
+			}
+		})
+	}
+}
+
 // lateRecords does not find what it is asked for the first time.
 type lateRecords struct {
 	Records
