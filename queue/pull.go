@@ -324,11 +324,12 @@ func (p *puller) cancel(limit int) []*nats.Msg {
 	if err := sub.Drain(); err != nil {
 		return nil
 	}
+	// nats.go keeps a drained subscription, and a goroutine that looks at it, until what lies in it
+	// was read: statuses nobody reads would keep both for good.
+	defer func() { _ = sub.Unsubscribe() }() // an error: it has gone already
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
-	if p.c.nc.FlushWithContext(ctx) != nil { // after its pong nothing more comes
-		return nil
-	}
+	_ = p.c.nc.FlushWithContext(ctx) // after its pong nothing more comes; without it, what is here counts
 	var got []*nats.Msg
 	for len(got) < limit {
 		msg, err := sub.NextMsg(0)

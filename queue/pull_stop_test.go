@@ -101,3 +101,41 @@ func TestAReaderThatHasStoppedAsksForNothing(t *testing.T) {
 		t.Errorf("out: %+v, %v", info, err)
 	}
 }
+
+// nats.go keeps a drained subscription, and a goroutine that looks at it ten times a second, until
+// what lies in it was read. Of 2,080 accounts on a busy machine 43,000 such were left after minutes.
+func TestARequestThatIsGivenUpLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	c, err := Connect(t.Context(), Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	if _, err := c.Setup(t.Context(), []Account{{Name: "a", Sites: []string{"north"}}}, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.PublishScan(t.Context(), "north", "d", "e1", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	before := c.nc.NumSubscriptions()
+	p := c.Scans("a").pull
+	if _, err := p.request(oneMessage); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.nc.Publish(p.inbox+".1", []byte("a status behind the scan")); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if n, _, err := p.sub.Pending(); err != nil || n >= 2 {
+			break
+		}
+	}
+	if got := p.cancel(1); len(got) != 1 {
+		t.Errorf("%d messages, want the one that came", len(got))
+	}
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && c.nc.NumSubscriptions() > before; time.Sleep(5 * time.Millisecond) {
+	}
+	if n := c.nc.NumSubscriptions(); n > before {
+		t.Errorf("%d subscriptions, %d before", n, before)
+	}
+}

@@ -148,12 +148,12 @@ func (c *Conn) plan(ctx context.Context, accounts []Account) ([]step, error) {
 	if c.keepsLost() {
 		add(c.planLost(ctx))
 	}
-	ends := ends{}
+	ends, owners := ends{}, &owners{}
 	for _, a := range accounts {
 		if silent() {
 			break
 		}
-		add(c.planScans(ctx, a, ends))
+		add(c.planScans(ctx, a, ends, owners))
 		add(c.planOutbox(ctx, a, ends))
 	}
 	return steps, errors.Join(errs...)

@@ -12,7 +12,7 @@ import (
 )
 
 // planScans plans an account's consumer of DECOM_SCANS.
-func (c *Conn) planScans(ctx context.Context, a Account, ends ends) (*step, error) {
+func (c *Conn) planScans(ctx context.Context, a Account, ends ends, owners *owners) (*step, error) {
 	name := scansConsumer(a.Name)
 	want := jetstream.ConsumerConfig{
 		Durable: name, Name: name, Description: "decom: scans of account " + a.Name,
@@ -27,7 +27,7 @@ func (c *Conn) planScans(ctx context.Context, a Account, ends ends) (*step, erro
 	if err != nil {
 		return nil, err
 	}
-	to, err := c.startOf(ctx, a, have)
+	to, err := c.startOf(ctx, a, have, owners)
 	if err != nil || to == 0 {
 		return s, err
 	}
@@ -81,7 +81,7 @@ func position(have *jetstream.ConsumerInfo) string {
 // startOf returns the sequence to which the account's consumer has to be set so that
 // no scan of a site that is new to it is left out, and none that another account
 // has acked is delivered; 0: it may stay where it is, or begin at the first scan.
-func (c *Conn) startOf(ctx context.Context, a Account, have *jetstream.ConsumerInfo) (uint64, error) {
+func (c *Conn) startOf(ctx context.Context, a Account, have *jetstream.ConsumerInfo, all *owners) (uint64, error) {
 	added := slices.Clone(a.Sites)
 	if have != nil {
 		old := filtersOf(have.Config)
@@ -90,14 +90,13 @@ func (c *Conn) startOf(ctx context.Context, a Account, have *jetstream.ConsumerI
 	if len(added) == 0 {
 		return 0, nil
 	}
-	owners, last, err := c.siteOwners(ctx, scansConsumer(a.Name))
-	if err != nil {
+	if err := c.readOwners(ctx, all); err != nil {
 		return 0, err
 	}
 	moved := false
-	to := last + 1
+	to := all.last + 1
 	for _, site := range added {
-		floor, ok := owners[site]
+		floor, ok := all.floor(site, scansConsumer(a.Name))
 		moved = moved || ok
 		m, err := c.get(ctx, StreamScans, getRequest{Seq: floor + 1, NextFor: siteFilter(site)})
 		switch {
@@ -117,31 +116,61 @@ func (c *Conn) startOf(ctx context.Context, a Account, have *jetstream.ConsumerI
 	return max(to, 1), nil
 }
 
-// siteOwners returns, for each site that a consumer other than own serves, how far
-// that one has acked, and the last sequence of the stream.
-func (c *Conn) siteOwners(ctx context.Context, own string) (floors map[string]uint64, last uint64, err error) {
+// owners is who serves which sites, as one plan has seen it once: thousands of new accounts must
+// not list thousands of consumers each.
+type owners struct {
+	sites map[string][]owner
+	last  uint64 // last sequence of the stream
+}
+
+// owner is a consumer that serves a site, and how far it has acked.
+type owner struct {
+	consumer string
+	floor    uint64
+}
+
+// floor is how far consumers other than own have acked that serve the site, if there are any.
+func (o *owners) floor(site, own string) (floor uint64, any bool) {
+	for _, one := range o.sites[site] {
+		if one.consumer != own {
+			floor, any = max(floor, one.floor), true
+		}
+	}
+	return floor, any
+}
+
+// readOwners fills o, unless that was done before.
+func (c *Conn) readOwners(ctx context.Context, o *owners) error {
+	if o.sites != nil {
+		return nil
+	}
 	stream, err := again(ctx, c.cfg.AnswerWait, func(ctx context.Context) (jetstream.Stream, error) {
 		return c.js.Stream(ctx, StreamScans)
 	})
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil, 0, nil
+		o.sites = map[string][]owner{}
+		return nil
 	}
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
-	floors = map[string]uint64{}
+	sites := map[string][]owner{}
 	list := stream.ListConsumers(ctx)
 	for info := range list.Info() {
-		if !strings.HasPrefix(info.Name, scansConsumer("")) || info.Name == own {
+		if !strings.HasPrefix(info.Name, scansConsumer("")) {
 			continue
 		}
 		for _, f := range filtersOf(info.Config) {
 			if site := siteOf(f); site != "" {
-				floors[site] = max(floors[site], info.AckFloor.Stream)
+				sites[site] = append(sites[site], owner{info.Name, info.AckFloor.Stream})
 			}
 		}
 	}
-	return floors, stream.CachedInfo().State.LastSeq, list.Err()
+	if err := list.Err(); err != nil {
+		return err
+	}
+	o.sites, o.last = sites, stream.CachedInfo().State.LastSeq
+	return nil
 }
 
 // planOutbox plans an account's durable reader of DECOM_LEDGER.
