@@ -197,3 +197,29 @@ func TestHalfALineOfTheSpoolIsNoScan(t *testing.T) {
 	}
 	s.close()
 }
+
+// A robot in line that speaks faster than it is read: what it said before is sent meanwhile.
+func TestARobotThatNeverEndsSpeakingIsSentMeanwhile(t *testing.T) {
+	s, err := openSpool(filepath.Join(t.TempDir(), "spool"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	more := func() {
+		if err := s.keep(spoolDoc{Doc: []byte("doc")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	more()
+	read := 0
+	err = s.expand(10, func(spoolDoc) []queue.Scan {
+		if read++; read > 1000 {
+			t.Fatal("it is read for ever, and nothing is sent")
+		}
+		more()
+		return []queue.Scan{{Site: "nord", Device: "d", ID: "a"}}
+	})
+	if got := s.next(100); err != nil || len(got) != 10 {
+		t.Errorf("%d scans: %v", len(got), err)
+	}
+}

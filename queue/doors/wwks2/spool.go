@@ -129,11 +129,13 @@ func (s *spool) keep(doc spoolDoc) error {
 
 func (s *spool) sync() error { return s.f.Sync() }
 
-// expand makes scans of the documents that were heard. They leave the file with the scans.
-func (s *spool) expand(read func(spoolDoc) []queue.Scan) error {
+// expand makes scans of documents that were heard, until enough scans wait to be sent: a
+// robot that never ends speaking must not keep what it said before from the stream. The
+// documents leave the file with the scans.
+func (s *spool) expand(enough int, read func(spoolDoc) []queue.Scan) error {
 	for {
 		s.mu.Lock()
-		if len(s.docs) == 0 {
+		if len(s.docs) == 0 || len(s.left) >= enough {
 			s.mu.Unlock()
 			return nil
 		}
@@ -194,7 +196,7 @@ const answerTime = 10 * time.Second
 func (l *Listener) pump(ctx context.Context) {
 	trouble := false
 	for {
-		if err := l.spool.expand(l.readDoc); err != nil {
+		if err := l.spool.expand(batch, l.readDoc); err != nil {
 			l.log.Error("WWKS 2: the spool cannot be emptied", "err", err)
 		}
 		scans := l.spool.next(batch)
