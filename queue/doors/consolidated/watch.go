@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"decom/queue"
@@ -35,47 +36,126 @@ type Seen struct {
 // Watch makes a receipt of every container's label that is scanned, until ctx ends. The line
 // itself rejects such a scan: it is no pack's. Scans are only read, beside the line; a label
 // that was received before changes nothing, so Since may lie far back, and any number of
-// processes may watch. tell learns of every label once. Whatever the queue does not do now
-// is tried again until ctx ends.
+// processes may watch. tell learns of every label once, one call after another. The labels of
+// one device are taken in order, beside those of the others: what a device scans without an
+// end, or a delivery that takes long, holds up no other dock. Whatever the queue does not do
+// now is tried again until ctx ends.
 func (d *Desk) Watch(ctx context.Context, from ScanReader, l Labels, tell func(Seen)) error {
-	seen := map[string]bool{}
+	w := watch{desk: d, notes: l.Notes, tell: tell, seen: map[string]bool{}, waiting: map[string][]queue.StoredScan{}}
+	own, end := context.WithCancel(ctx)
+	defer w.all.Wait()
+	defer end()
 	return from.ReadScans(ctx, l.Site, l.Device, l.Since, func(s queue.StoredScan) error {
-		e, err := scan.Decode(s.Body, s.Meta)
-		if err != nil || e.Scan == "" {
-			return nil // the line tells its sender
-		}
-		ref, label := ReadRef(e.Scan)
-		if !label && l.Notes {
-			ref = noteText(e.Scan)
-		} else if !label {
-			return nil
-		}
-		if ref == "" || seen[e.Site+"/"+ref] {
-			return nil
-		}
-		for wait := time.Second; ; wait = min(2*wait, time.Minute) {
-			got, mine := Seen{}, label
-			if !label {
-				mine, got.Err = d.isNote(ctx, ref)
-			}
-			if mine {
-				got = d.label(ctx, e, ref)
-			}
-			_, final := errors.AsType[*Problem](got.Err)
-			if got.Err == nil || final {
-				if mine {
-					seen[e.Site+"/"+ref] = got.Err == nil // one that no file lists may be scanned again later
-					tell(got)
-				}
-				return nil
-			}
-			select {
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			case <-time.After(wait):
-			}
-		}
+		w.take(own, s)
+		return nil
 	})
+}
+
+// watch is one Watch: a device that has labels waiting has one goroutine.
+type watch struct {
+	desk  *Desk
+	notes bool
+	all   sync.WaitGroup // the devices' goroutines
+
+	mu      sync.Mutex                    // not held while the queue is asked
+	waiting map[string][]queue.StoredScan // by device, the one in hand first; guarded by mu
+	seen    map[string]bool               // received, by site and label; guarded by mu
+	tell    func(Seen)                    // called with mu held
+}
+
+// take puts a scan that may be a label behind its device's others.
+func (w *watch) take(ctx context.Context, s queue.StoredScan) {
+	ref, _, e := w.ref(s)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if ref == "" || w.seen[e.Site+"/"+ref] {
+		return
+	}
+	device := e.Source()
+	w.waiting[device] = append(w.waiting[device], s)
+	if len(w.waiting[device]) == 1 {
+		w.all.Go(func() { w.serve(ctx, device) })
+	}
+}
+
+// ref is what a scan says if it may be a receipt, else "": the line tells its sender.
+func (w *watch) ref(s queue.StoredScan) (ref string, label bool, e scan.Event) {
+	e, err := scan.Decode(s.Body, s.Meta)
+	if err != nil || e.Scan == "" {
+		return "", false, e
+	}
+	if ref, label = ReadRef(e.Scan); !label {
+		ref = ""
+		if w.notes {
+			ref = noteText(e.Scan)
+		}
+	}
+	return ref, label, e
+}
+
+// serve takes what a device has scanned, until nothing of it waits.
+func (w *watch) serve(ctx context.Context, device string) {
+	for {
+		w.mu.Lock()
+		s := w.waiting[device][0]
+		w.mu.Unlock()
+		w.one(ctx, s)
+		w.mu.Lock()
+		left := w.waiting[device][1:]
+		w.waiting[device] = left
+		if len(left) == 0 {
+			delete(w.waiting, device)
+		}
+		w.mu.Unlock()
+		if len(left) == 0 || ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// one receives what one scan names, however often the queue has to be asked.
+func (w *watch) one(ctx context.Context, s queue.StoredScan) {
+	ref, label, e := w.ref(s)
+	key := e.Site + "/" + ref
+	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
+		w.mu.Lock()
+		known := w.seen[key]
+		w.mu.Unlock()
+		if known {
+			return
+		}
+		got, mine := Seen{}, label
+		if !label {
+			mine, got.Err = w.desk.isNote(ctx, ref)
+		}
+		if mine {
+			got = w.desk.label(ctx, e, ref)
+		}
+		if _, final := errors.AsType[*Problem](got.Err); got.Err == nil || final {
+			if mine {
+				w.told(key, got)
+			}
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// told remembers what was received and says so, unless another device's scan of it was faster.
+func (w *watch) told(key string, got Seen) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.seen[key] {
+		return
+	}
+	if got.Err == nil { // one that no file lists may be scanned again later
+		w.seen[key] = true
+	}
+	w.tell(got)
 }
 
 // maxNote bounds the text of a delivery note in bytes, as EDIFACT and GS1 do.
