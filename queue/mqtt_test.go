@@ -400,8 +400,8 @@ func (d *device) latencies(name string, n int) []time.Duration {
 	return took
 }
 
-// One device sends without waiting for anything; another one's PUBACKs come as before. The
-// bound is a person's patience at a conveyor, not the figure, which the log has.
+// One device sends without waiting for anything; another one's PUBACKs come as before. What
+// they take without the flood, in the same run, is the measure: a busy machine slows both.
 func TestTheFloodOfOneMQTTDeviceLeavesTheOthersLatencyAlone(t *testing.T) {
 	c, _ := mqttServer(t)
 	const n = 100
@@ -429,7 +429,12 @@ func TestTheFloodOfOneMQTTDeviceLeavesTheOthersLatencyAlone(t *testing.T) {
 	} else {
 		t.Logf("%d of them were let through", flooded)
 	}
-	if busy[n*99/100] > time.Second {
-		t.Errorf("99th of %v", busy[n*99/100])
+	// What the machine does to everybody is in both runs; without a pace the desk's events stand
+	// behind thousands of the flood's, every one of them, and the median shows it, too.
+	if limit := 10*calm[n/2] + 500*time.Millisecond; busy[n/2] > limit {
+		t.Errorf("median %v beside a flood and %v without it, want at most %v", busy[n/2], calm[n/2], limit)
+	}
+	if limit := 10*calm[n*99/100] + 10*time.Second; busy[n*99/100] > limit {
+		t.Errorf("99th %v beside a flood and %v without it, want at most %v", busy[n*99/100], calm[n*99/100], limit)
 	}
 }
