@@ -1,9 +1,10 @@
 // A robot for the tests: plays its script, one list of steps a connection, and prints what
 // it is told. node robot.mjs SCRIPT.json; the port is printed first.
 //   {"send": text}   {"wait": ms}   {"until": text}: wait until the client has said it
+//   {"file": name}: wait until it is there
 //   {"end": true}: close our half   {"destroy": true}: reset the connection
 import { createServer } from "node:net";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 
 const script = JSON.parse(readFileSync(process.argv[2], "utf8"));
 let connection = 0;
@@ -21,6 +22,7 @@ const server = createServer({ allowHalfOpen: true }, async (socket) => {
     if (step.send !== undefined) await new Promise((done) => socket.write(step.send, done));
     if (step.wait) await new Promise((done) => setTimeout(done, step.wait));
     while (step.until && !said.includes(step.until)) await new Promise((done) => setTimeout(done, 10));
+    while (step.file && !existsSync(step.file)) await new Promise((done) => setTimeout(done, 10));
     if (step.end) socket.end();
     if (step.destroy) socket.resetAndDestroy();
   }
