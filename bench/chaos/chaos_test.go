@@ -68,6 +68,7 @@ func keepDir(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = os.Remove(dir) }) // stays if something is kept in it
 	return dir
 }
 
@@ -88,7 +89,15 @@ func (t *tally) String() string {
 	if n := t.begun - t.runs; n > 0 {
 		fmt.Fprintf(&b, "chaos: %d runs came to no verdict: what they needed could not be started, see above\n", n)
 	}
-	fmt.Fprintf(&b, "chaos: %d runs, %d of them combined, %d failed %v; %d scans, %d packs left to a person, %d ledger records\n", t.runs, t.combined, t.failed, t.failures, t.scans, t.parked, t.appends)
+	switch {
+	case t.failed > 0:
+		fmt.Fprintf(&b, "chaos: %d of %d runs FAILED, seeds %v, see above", t.failed, t.runs, t.failures)
+	case t.runs > 0:
+		fmt.Fprintf(&b, "chaos: %d good: nothing lost, nothing sent twice, no alert for a pack in order, nobody left waiting in silence", t.runs)
+	default:
+		b.WriteString("chaos: no verdict")
+	}
+	fmt.Fprintf(&b, "\nchaos: runs %d, combined %d; scans %d, packs left to a person %d, ledger records %d\n", t.runs, t.combined, t.scans, t.parked, t.appends)
 	names := []string{}
 	for n := range t.recovery {
 		names = append(names, n)
@@ -97,7 +106,7 @@ func (t *tally) String() string {
 	for _, n := range names {
 		d := t.recovery[n]
 		slices.Sort(d)
-		fmt.Fprintf(&b, "recovery\t%s\t%d runs\tmedian %.1f s\tmost %.1f s\n", n, len(d), d[len(d)/2].Seconds(), d[len(d)-1].Seconds())
+		fmt.Fprintf(&b, "from the last fault to the last outcome\t%s\t%d times\tmedian %.1f s\tmost %.1f s\n", n, len(d), d[len(d)/2].Seconds(), d[len(d)-1].Seconds())
 	}
 	return b.String()
 }

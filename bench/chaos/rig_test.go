@@ -650,7 +650,7 @@ func startSentinels(r *rig) *redisSide {
 		r.t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 		s.sentinels = append(s.sentinels, fmt.Sprintf("127.0.0.1:%d", p))
 	}
-	r.await("the sentinels know the replica and each other", 20*time.Second, func() error {
+	r.await("the sentinels know the replica and each other", 60*time.Second, func() error {
 		for _, a := range s.sentinels {
 			text, err := askRedis(a, "INFO", "sentinel")
 			if err == nil && !strings.Contains(text, "status=ok") || !strings.Contains(text, "slaves=1,sentinels=3") {

@@ -264,6 +264,7 @@ func (s *sampler) judge() bool {
 
 func (s *sampler) table() string {
 	var b strings.Builder
+	b.WriteString("| figure | median | fitted growth | allowed | |\n|---|---|---|---|---|\n")
 	for _, x := range s.all {
 		if len(x.values) == 0 {
 			continue

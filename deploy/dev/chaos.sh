@@ -24,7 +24,7 @@ soak)
   "$out/chaos" -test.run '^TestSoak$' -test.timeout 0 -bin "$out/decom" -soak "${2:?DURATION}" -seed "${3:-1}"
   ;;
 *)
-  echo "chaos: $1 runs from seed ${2:-1}, ${3:-3} side by side; each prints a line as it ends, the first after about half a minute"
+  echo "chaos: runs $1, from seed ${2:-1}, ${3:-3} side by side; each prints a line as it ends, the first after about half a minute"
   "$out/chaos" -test.run '^TestChaos$' -test.timeout 0 -bin "$out/decom" -chaos -runs "$1" -seed "${2:-1}" -side "${3:-3}" -fault "${4:-}"
   ;;
 esac
