@@ -17,6 +17,7 @@ func (a *app) speakUsage(c *cobra.Command) {
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return a.flagError(err) })
 	if a.lang == french {
 		c.SetUsageTemplate(frenchHelp.Replace(c.UsageTemplate()))
+		frenchFlags(c)
 	}
 	a.speakArgs(c)
 }
