@@ -70,7 +70,8 @@ func (c *Conn) setBack(ctx context.Context, stream, subjects, name string, t tim
 type ends map[string]uint64
 
 // planSetBack plans to set a consumer back that remembers messages which its stream does not have
-// any more. What is delivered again by that is recognised.
+// any more: to the first that is not acked, because a reset forgets what waits for its ack. What
+// is delivered again by that is recognised.
 func (c *Conn) planSetBack(ctx context.Context, d *diff, stream string, have *jetstream.ConsumerInfo, ends ends) (do func(context.Context) error, err error) {
 	if last, ok := ends[stream]; ok && have.Delivered.Stream <= last {
 		return nil, nil
@@ -88,9 +89,10 @@ func (c *Conn) planSetBack(ctx context.Context, d *diff, stream string, have *je
 	if ends[stream] = last; have.Delivered.Stream <= last {
 		return nil, nil
 	}
-	d.changes = append(d.changes, Change{d.object, "position", position(have), fmt.Sprintf("sequence %d, the stream's end: it has lost messages", last+1)})
+	seq := min(last, have.AckFloor.Stream) + 1
+	d.changes = append(d.changes, Change{d.object, "position", position(have), fmt.Sprintf("sequence %d: the stream ends at %d, it has lost messages", seq, last)})
 	return func(ctx context.Context) error {
-		_, err := c.js.ResetConsumerToSequence(ctx, stream, have.Name, last+1)
+		_, err := c.js.ResetConsumerToSequence(ctx, stream, have.Name, seq)
 		return err
 	}, nil
 }
