@@ -300,7 +300,7 @@ func (l *loop) take(b batch) {
 		l.lanes.backlog, l.lanes.asked = b.deliveries[n-1].Backlog(), b.packs
 	}
 	to := &l.items
-	if b.ahead {
+	if b.ahead && len(b.deliveries) > 0 {
 		to, l.spare.at = &l.spare.items, time.Now()
 	}
 	*to = slices.Grow(*to, len(b.deliveries))

@@ -163,6 +163,9 @@ func (p *Publisher) tell(ctx context.Context, e queue.Entry, r *ledger.Record, b
 	if err := p.send(ctx, e.Time, desk); err != nil {
 		return err
 	}
+	for i := 0; i < len(desk.outs) && len(p.told) > 0; i++ { // not before: the next try must know them, too
+		delete(p.told, place(desk.outs[i].ref, desk.outs[i].out.EventID))
+	}
 	if p.sent == nil || len(p.sent) > keptSent {
 		p.sent = map[ledger.Head]bool{}
 	}
@@ -205,7 +208,6 @@ func (p *Publisher) send(ctx context.Context, stored time.Time, d *desk) error {
 	for i := range d.outs {
 		o := &d.outs[i]
 		if len(p.told) > 0 && p.told[place(o.ref, o.out.EventID)] {
-			delete(p.told, place(o.ref, o.out.EventID))
 			continue
 		}
 		body, all, err := o.body(d.text)

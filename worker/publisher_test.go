@@ -173,3 +173,48 @@ func TestOutcomesOfRecordsThatFollowEachOtherLeaveTogetherAndOnce(t *testing.T) 
 		})
 	}
 }
+
+// earlierOutcomes has outcomes in the stream already.
+type earlierOutcomes struct {
+	toldOutcomes
+	refs []string // by which the stream knows them, and
+	evs  []string // their events
+}
+
+func (o *earlierOutcomes) OutcomesSince(_ context.Context, _ time.Time, _ []string, fn func(string, []byte) error) error {
+	for i := range o.refs {
+		if err := fn(o.refs[i], fmt.Appendf(nil, `{"event_id":%q}`, o.evs[i])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// The stream has forgotten the id by then: only what was read back keeps it from a second outcome.
+func TestAnOutcomeThatWasReadBackIsNotToldAgainWhenTheOthersOfItsRecordMeetAFault(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	box := &outboxOf{stolen: func(int) bool { return false }, done: cancel}
+	r := &ledger.Record{Account: "chu", By: "w#1", At: "2026-11-22T10:16:00.000Z"}
+	for _, ev := range []string{"told", "new"} {
+		r.Note = append(r.Note, ledger.Note{Origin: ledger.Origin{Ev: ev, Src: "s/d", Key: 1, Op: scan.Supply},
+			Answer: ledger.Answer{Result: scan.Rejected, Reason: scan.MalformedScan}})
+	}
+	payload, err := ledger.Encode(r, ledger.Head{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	box.entries = []queue.Entry{{Seq: 1, Hash: ledger.Hash(payload), Payload: payload, Time: time.Now()}}
+	out := &earlierOutcomes{refs: []string{"chu/1/0"}, evs: []string{"told"}, toldOutcomes: toldOutcomes{fail: func(call int) error {
+		if call == 1 {
+			return errors.New("no answer")
+		}
+		return nil
+	}}}
+	pub := Publisher{Account: "chu", Outbox: box, Outcomes: out, Records: boxRecords{o: box}}
+	if err := pub.Run(ctx); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if !slices.Equal(out.ids, []string{"new"}) {
+		t.Errorf("told %v, want only the one that was not there", out.ids)
+	}
+}

@@ -85,3 +85,11 @@ func TestAScanFetchedAheadIsTakenUpWithASlotAndATokenOrGivenBack(t *testing.T) {
 		})
 	}
 }
+
+func TestAFetchAheadThatBringsNothingDoesNotKeepTheOthersWaiting(t *testing.T) {
+	came := time.Now().Add(-time.Hour)
+	l := &loop{Account: &Account{}, spare: spare{items: make([]item, 1), at: came}}
+	if l.take(batch{ahead: true}); !l.spare.at.Equal(came) {
+		t.Error("the scans that wait for a slot count as new: they may wait until others get them, too")
+	}
+}
