@@ -27,10 +27,11 @@ const (
 )
 
 // wantAhead says whether scans should be fetched for slots that are busy: where single calls
-// alone work a backlog off, and the limiter lets them.
+// alone work a backlog off, and the limiter and the breaker let them.
 func (l *loop) wantAhead(now time.Time, rank int) bool {
 	return l.cfg.Mode == ModeSingle && rank == 0 && !l.verifiesFirst() && l.inflight > 0 && l.lanes.backlog > 0 &&
-		2*len(l.spare.items) < l.cfg.Parallel && now.After(l.spare.not) && !l.paused && !l.draining.Load()
+		2*len(l.spare.items) < l.cfg.Parallel && now.After(l.spare.not) && !l.paused && !l.draining.Load() &&
+		l.deps.NMVS.Admit(nmvs.Single) > 0
 }
 
 // fetchAhead takes what is there now. No token is taken for it.

@@ -93,3 +93,15 @@ func TestAFetchAheadThatBringsNothingDoesNotKeepTheOthersWaiting(t *testing.T) {
 		t.Error("the scans that wait for a slot count as new: they may wait until others get them, too")
 	}
 }
+
+func TestNothingIsFetchedAheadWhileTheBreakerLetsNoCallStart(t *testing.T) {
+	l := &loop{Account: &Account{deps: Deps{NMVS: admits{nmvs.Single: 9}}}, cfg: Config{Mode: ModeSingle, Parallel: 4}.withDefaults(), inflight: 4}
+	l.lanes.backlog = 100
+	if !l.wantAhead(time.Now(), 0) {
+		t.Fatal("nothing is fetched ahead at all")
+	}
+	l.deps.NMVS = admits{}
+	if l.wantAhead(time.Now(), 0) {
+		t.Error("intake goes on while calls of before the outage hang")
+	}
+}
