@@ -30,7 +30,7 @@ tar="${ROOT:-.cache/fresh-debian/root.tar}"
 if [ ! -s "$tar" ]; then
   say "fresh-debian: a minimal Debian 12 with systemd, redis-server, curl"
   mkdir -p "$(dirname "$tar")"
-  mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus,redis-server,curl,procps bookworm "$tar.new"
+  mmdebstrap --quiet --format=tar --variant=minbase --include=systemd,systemd-sysv,dbus,redis-server,curl,procps bookworm "$tar.new"
   mv "$tar.new" "$tar"
 fi
 mkdir "$root"
