@@ -56,6 +56,7 @@ func (r *registry) accept(call nmvs.Call) (nmvs.Answer, error) {
 }
 
 func (r *registry) process(call nmvs.Call, tx string, f bulkFate) {
+	unknown := time.Now().Add(r.w.span(patience)) // until then it may be executed though nobody recorded its tx
 	time.Sleep(f.takes + time.Second)
 	r.mu.Lock()
 	job := r.bulks[tx]
@@ -78,14 +79,14 @@ func (r *registry) process(call nmvs.Call, tx string, f bulkFate) {
 	r.mu.Unlock()
 	for i := range call.Packs {
 		if pf := f.packs[i]; pf.late > 0 {
-			r.w.flying.Go(func() { r.straggle(call, i, pf.late) })
+			r.w.flying.Go(func() { r.straggle(call, i, pf.late, unknown) })
 		}
 	}
 }
 
 // straggle executes a pack long after the others, if anybody knows the bulk's tx.
-func (r *registry) straggle(call nmvs.Call, i int, late time.Duration) {
-	patience := r.w.span(patience)
+func (r *registry) straggle(call nmvs.Call, i int, late time.Duration, unknown time.Time) {
+	patience := max(time.Until(unknown), 0)
 	time.Sleep(min(late, patience))
 	known := false
 	r.w.peek(func(f *folded) { known = f.submitted[call.C] })
