@@ -12,14 +12,7 @@ import (
 // request ends must not wait until its acknowledgement is overdue.
 func TestARequestThatBringsNothingKeepsItsInbox(t *testing.T) {
 	t.Parallel()
-	c, err := Connect(t.Context(), Config{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	if _, err := c.Setup(t.Context(), []Account{{Name: "a", Sites: []string{"north"}}}, false); err != nil {
-		t.Fatal(err)
-	}
+	c := oneAccount(t)
 	s := c.Scans("a")
 	const wait = 150 * time.Millisecond
 	inbox, empty, given := "", 0, 0

@@ -36,14 +36,7 @@ func (s *stopped) Err() error {
 // AckWait, and an account whose outbox it was has no outcomes until then.
 func TestWhatComesAsAReaderStopsIsNotKept(t *testing.T) {
 	t.Parallel()
-	c, err := Connect(t.Context(), Config{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	if _, err := c.Setup(t.Context(), []Account{{Name: "a", Sites: []string{"north"}}}, false); err != nil {
-		t.Fatal(err)
-	}
+	c := oneAccount(t)
 	// out waits until a message of the consumer is out: on its way to the reader.
 	out := func(stream, consumer string) {
 		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
@@ -81,14 +74,7 @@ func TestWhatComesAsAReaderStopsIsNotKept(t *testing.T) {
 // A reader that has stopped asks for nothing more.
 func TestAReaderThatHasStoppedAsksForNothing(t *testing.T) {
 	t.Parallel()
-	c, err := Connect(t.Context(), Config{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	if _, err := c.Setup(t.Context(), []Account{{Name: "a", Sites: []string{"north"}}}, false); err != nil {
-		t.Fatal(err)
-	}
+	c := oneAccount(t)
 	if _, err := c.PublishScan(t.Context(), "north", "d", "e1", []byte("x")); err != nil {
 		t.Fatal(err)
 	}
@@ -106,14 +92,7 @@ func TestAReaderThatHasStoppedAsksForNothing(t *testing.T) {
 // what lies in it was read. Of 2,080 accounts on a busy machine 43,000 such were left after minutes.
 func TestARequestThatIsGivenUpLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
-	c, err := Connect(t.Context(), Config{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	if _, err := c.Setup(t.Context(), []Account{{Name: "a", Sites: []string{"north"}}}, false); err != nil {
-		t.Fatal(err)
-	}
+	c := oneAccount(t)
 	if _, err := c.PublishScan(t.Context(), "north", "d", "e1", []byte("x")); err != nil {
 		t.Fatal(err)
 	}
@@ -122,14 +101,23 @@ func TestARequestThatIsGivenUpLeavesNothingBehind(t *testing.T) {
 	if _, err := p.request(oneMessage); err != nil {
 		t.Fatal(err)
 	}
+	waiting := func(want int) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			n, _, err := p.sub.Pending()
+			if err == nil && n >= want {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%d messages wait, %v; want %d", n, err, want)
+			}
+		}
+	}
+	waiting(1) // first, or the status would stand before the scan and be read with it
 	if err := c.nc.Publish(p.inbox+".1", []byte("a status behind the scan")); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if n, _, err := p.sub.Pending(); err != nil || n >= 2 {
-			break
-		}
-	}
+	waiting(2)
 	if got := p.cancel(1); len(got) != 1 {
 		t.Errorf("%d messages, want the one that came", len(got))
 	}
@@ -138,4 +126,18 @@ func TestARequestThatIsGivenUpLeavesNothingBehind(t *testing.T) {
 	if n := c.nc.NumSubscriptions(); n > before {
 		t.Errorf("%d subscriptions, %d before", n, before)
 	}
+}
+
+// oneAccount is a server of the test's own, with the streams and consumers of account a.
+func oneAccount(t *testing.T) *Conn {
+	t.Helper()
+	c, err := Connect(t.Context(), Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	if _, err := c.Setup(t.Context(), []Account{{Name: "a", Sites: []string{"north"}}}, false); err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
