@@ -18,13 +18,25 @@ import (
 type spanFlags struct {
 	account string        // empty: all of the configuration
 	length  time.Duration // --for
-	open    bool          // --until-resumed
+	open    bool          // the flag that endless names
+	endless string        // until-resumed, until-freed
+	usual   string        // a length as people give it, for the question after it
 }
 
+// add adds the flags of a pause or a tune.
 func (f *spanFlags) add(c *cobra.Command) {
+	f.endless, f.usual = "until-resumed", "30m"
 	c.Flags().StringVar(&f.account, "account", "", "only that account; default: every account of the configuration")
 	c.Flags().DurationVar(&f.length, "for", 0, "how long, as 30m or 8h; it ends by itself then")
-	c.Flags().BoolVar(&f.open, "until-resumed", false, "without an end: until somebody runs decom resume")
+	c.Flags().BoolVar(&f.open, f.endless, false, "without an end: until somebody runs decom resume")
+}
+
+// addWithheld adds the flags of a withhold.
+func (f *spanFlags) addWithheld(c *cobra.Command) {
+	f.endless, f.usual = "until-freed", "168h"
+	c.Flags().StringVar(&f.account, "account", "", "only that account; default: every account of the configuration that it concerns")
+	c.Flags().DurationVar(&f.length, "for", 0, "how long, as 24h or 168h; it ends by itself then")
+	c.Flags().BoolVar(&f.open, f.endless, false, "without an end: until somebody frees it")
 }
 
 // longestSpan is what --for takes; longer is meant to last until a person ends it.
@@ -34,11 +46,11 @@ const longestSpan = 31 * 24 * time.Hour
 func (f *spanFlags) until(a *app, now time.Time) (time.Time, error) {
 	switch {
 	case f.open && f.length != 0:
-		return time.Time{}, a.usagef("--for et --until-resumed se contredisent : n'en donner qu'un", "--for and --until-resumed contradict each other: give one of them")
+		return time.Time{}, a.usagef("--for et --%s se contredisent : n'en donner qu'un", "--for and --%s contradict each other: give one of them", f.endless)
 	case f.open:
 		return time.Time{}, nil
 	case f.length == 0:
-		return time.Time{}, a.usagef("pour combien de temps ? Donner --for 30m, ou --until-resumed pour une durée sans fin", "for how long? Give --for 30m, or --until-resumed for no end")
+		return time.Time{}, a.usagef("pour combien de temps ? Donner --for %s, ou --%s pour une durée sans fin", "for how long? Give --for %s, or --%s for no end", f.usual, f.endless)
 	case f.length < time.Second || f.length > longestSpan:
 		return time.Time{}, a.usagef("--for %s : de 1s à %gh", "--for %s: from 1s to %gh", f.length, longestSpan.Hours())
 	}

@@ -44,16 +44,9 @@ var (
 	scopeArgs = map[string]int{ledger.ScopeBatch: 2, ledger.ScopeDevice: 1}
 )
 
-// withholdFlags say for which account, how long, and what an end by hand is called.
-type withholdFlags struct {
-	account string
-	length  time.Duration
-	open    bool // --until-freed
-}
-
 func newWithholdCommand(a *app, kind string) *cobra.Command {
 	var p personFlags
-	var f withholdFlags
+	var f spanFlags
 	example := `  decom batch withhold 03400930000007 LOT42 --for 168h --who "A. Martin" --why "the manufacturer is told"`
 	if kind == ledger.ScopeDevice {
 		example = `  decom device withhold chu-nord/rowa-1 --until-freed --who "A. Martin" --why "its lens is scratched"`
@@ -86,25 +79,9 @@ sent is finished, verifies go on. Who and why are written to the ledger of each 
 			})
 		},
 	}
-	c.Flags().StringVar(&f.account, "account", "", "only that account; default: every account of the configuration that it concerns")
-	c.Flags().DurationVar(&f.length, "for", 0, "how long, as 24h or 168h; it ends by itself then")
-	c.Flags().BoolVar(&f.open, "until-freed", false, "without an end: until somebody frees it")
+	f.addWithheld(c)
 	p.add(a, c)
 	return c
-}
-
-func (f *withholdFlags) until(a *app, now time.Time) (time.Time, error) {
-	switch {
-	case f.open && f.length != 0:
-		return time.Time{}, a.usagef("--for et --until-freed se contredisent : n'en donner qu'un", "--for and --until-freed contradict each other: give one of them")
-	case f.open:
-		return time.Time{}, nil
-	case f.length == 0:
-		return time.Time{}, a.usagef("pour combien de temps ? Donner --for 168h, ou --until-freed pour une durée sans fin", "for how long? Give --for 168h, or --until-freed for no end")
-	case f.length < time.Second || f.length > longestSpan:
-		return time.Time{}, a.usagef("--for %s : de 1s à %gh", "--for %s: from 1s to %gh", f.length, longestSpan.Hours())
-	}
-	return now.Add(f.length), nil
 }
 
 func newFreeCommand(a *app, kind string) *cobra.Command {
