@@ -54,6 +54,14 @@ func TestTopShowsWhatAnOperatorAsksFirst(t *testing.T) {
 	if text := v.frame(prev, cur); strings.Contains(text, "nord 120") || strings.Contains(text, "1m15s") || !strings.Contains(text, "HALTED") {
 		t.Errorf("filter by site:\n%s", text)
 	}
+	v.filter = "zürich"
+	if text := v.frame(prev, cur); !strings.Contains(text, `no account and no site has "zürich" in its name`) || strings.Contains(text, "backlog") {
+		t.Errorf("a filter that nothing matches:\n%s", text)
+	}
+	small := topView{lang: french, now: at, filter: "zürich", height: 3, offset: 7, live: true}
+	if text := small.frame(prev, cur); !strings.Contains(text, "aucun compte ni site n'a « zürich » dans son nom") || strings.Contains(text, "de plus") {
+		t.Errorf("the same in French, in three lines:\n%s", text)
+	}
 	restarted := topStatus(at.Add(4*time.Second), 1) // its counters began anew
 	restarted.Worker = "w#2"
 	if text := (&topView{lang: english, now: at}).frame(cur, restarted); strings.Contains(text, "10.0/s") || strings.Contains(text, "-14") {

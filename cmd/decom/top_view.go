@@ -53,6 +53,9 @@ func (v *topView) frame(prev, cur *Status) string {
 	accounts := filterAccounts(cur.Accounts, v.filter)
 	slices.SortStableFunc(accounts, func(a, b AccountStatus) int { return topSorts[v.sort].less(&a, &b) })
 	table := v.table(prev, cur, accounts)
+	if len(accounts) == 0 && v.filter != "" {
+		table = []string{v.text("aucun compte ni site n'a « %s » dans son nom", "no account and no site has %q in its name", v.filter)}
+	}
 	room := len(table)
 	if v.height > 0 {
 		room = max(v.height-len(head)-len(foot), 2) // the table's own head, and a line
