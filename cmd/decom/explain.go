@@ -18,12 +18,12 @@ func newExplainCommand(a *app) *cobra.Command {
 		Use:   "explain CODE",
 		Short: a.text("Dire ce que signifie un code, et quoi faire", "Tell what a return code or one of our words means, and what to do"),
 		Long: a.text(`Dit ce que CODE signifie et quoi faire : un code retour ou une notification du NMVS (avec ou sans NMVS_),
-un motif d'état, un type d'alerte (A24), un résultat ou un motif à nous (« recalled », ou « refused/recalled »). Majuscules ou
-minuscules, peu importe. Un code que ce programme ne connaît pas est expliqué par sa famille, comme le
+un motif d'état, un type d'alerte (A24), une opération (G120), un résultat ou un motif à nous (« recalled », ou
+« refused/recalled »). Majuscules ou minuscules, peu importe. Un code que ce programme ne connaît pas est expliqué par sa famille, comme le
 worker le traite.`,
 			`Tell what CODE means and what to do: a return code or notification of NMVS (with or
-without NMVS_), a state reason, a kind of alert (A24), a result or a reason of ours ("recalled", or
-"refused/recalled"). Upper and lower case do not matter. A code that this program
+without NMVS_), a state reason, a kind of alert (A24), an operation (G120), a result or a reason of ours
+("recalled", or "refused/recalled"). Upper and lower case do not matter. A code that this program
 does not know is explained by its family, as the worker treats it.`),
 		Example: "  decom explain NMVS_NC_PCK_22\n  decom explain gs_missing --lang fr\n  decom explain --list",
 		Args: func(_ *cobra.Command, args []string) error {
@@ -51,7 +51,7 @@ does not know is explained by its family, as the worker treats it.`),
 // reason of ours and a state reason of NMVS.
 type explanation struct {
 	Code    string    `json:"code"`
-	Kind    string    `json:"kind"` // return code, notification, state reason, kind of alert, result, reason
+	Kind    string    `json:"kind"` // return code, notification, state reason, kind of alert, operation, result, reason
 	Result  string    `json:"result,omitempty"`
 	Class   string    `json:"class,omitempty"` // of return codes: what the worker makes of it
 	Known   bool      `json:"known"`
@@ -103,7 +103,7 @@ func meanings() []explanation {
 		k.Kind, k.Known = kindAlert, true
 		all = append(all, k)
 	}
-	return all
+	return append(all, operationMeanings()...)
 }
 
 func codeMeaning(c nmvs.CodeInfo) explanation {
@@ -124,7 +124,7 @@ func explainable() []string {
 
 // lookUp returns every meaning of a word; none if it is nonsense.
 func lookUp(word string) []explanation {
-	word = strings.TrimSpace(word)
+	word = operationWord(strings.TrimSpace(word))
 	result, reason, both := strings.Cut(word, "/")
 	var found []explanation
 	for _, m := range meanings() {
@@ -228,6 +228,8 @@ func kindText(kind string) scan.Text {
 		return scan.Text{FR: "motif d'état", EN: kind}
 	case kindAlert:
 		return scan.Text{FR: "type d'alerte", EN: kind}
+	case kindOperation:
+		return scan.Text{FR: "opération", EN: kind}
 	case "result":
 		return scan.Text{FR: "résultat", EN: kind}
 	}

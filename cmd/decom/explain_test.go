@@ -123,3 +123,62 @@ func TestExplainKnowsTheKindsOfAlerts(t *testing.T) {
 		t.Errorf("nobody has named A4: %+v", r)
 	}
 }
+
+// TestExplainKnowsTheOperationNumbers, as nmvs-interface.md 1.8 has them: what is written here by hand
+// is that page, not our table.
+func TestExplainKnowsTheOperationNumbers(t *testing.T) {
+	for code, says := range map[string][]string{ // service, state after, how it is taken back, our word
+		"G110": {"single service", "changes nothing", "op verify"},
+		"G120": {"single service", "INACTIVE / SUPPLIED", "Undone by G121", "op supply"},
+		"G121": {"single service", "ACTIVE", "op undo_supply"},
+		"G122": {"single service", "INACTIVE / SUPPLIED", "typed by hand", "Undone by G123", "entry manual"},
+		"G123": {"single service", "ACTIVE", "op undo_supply"},
+		"G130": {"single service", "INACTIVE / DESTROYED", "Cannot be undone", "op destroy"},
+		"G131": {"V2 only", "never calls"},
+		"G140": {"INACTIVE / EXPORTED", "Undone by G141", "op export"}, "G141": {"ACTIVE", "op undo_export"},
+		"G150": {"INACTIVE / SAMPLE", "Undone by G151", "op sample"}, "G151": {"ACTIVE", "op undo_sample"},
+		"G160": {"INACTIVE / FREESAMPLE", "Undone by G161", "op free_sample"}, "G161": {"ACTIVE", "op undo_free_sample"},
+		"G170": {"INACTIVE / LOCKED", "Undone by G171", "op lock"}, "G171": {"ACTIVE", "op undo_lock"},
+		"G180": {"INACTIVE / STOLEN", "Cannot be undone", "op stolen"}, "G181": {"V2 only"},
+		"G182": {"INACTIVE / STOLEN", "Cannot be undone", "typed by hand"},
+		"G115": {"bulk service", "changes nothing", "G110"},
+		"G125": {"bulk service", "INACTIVE / SUPPLIED", "100,000", "Undone by G127"}, "G127": {"bulk service", "ACTIVE"},
+		"G135": {"INACTIVE / DESTROYED", "Cannot be undone"}, "G137": {"V2 only"},
+		"G145": {"INACTIVE / EXPORTED", "Undone by G147"}, "G147": {"ACTIVE"},
+		"G155": {"INACTIVE / SAMPLE", "Undone by G157"}, "G157": {"ACTIVE"},
+		"G165": {"INACTIVE / FREESAMPLE", "Undone by G167"}, "G167": {"ACTIVE"},
+		"G175": {"INACTIVE / LOCKED", "Undone by G177"}, "G177": {"ACTIVE"},
+		"G185": {"INACTIVE / STOLEN", "Cannot be undone"}, "G187": {"V2 only"},
+		"G188": {"bulk service", "result"}, "G195": {"mixed service", "100,000"}, "G196": {"mixed service", "G195"},
+		"G445": {"support service", "password"}, "G482": {"support service", "terms"}, "G483": {"support service", "accepts"},
+		"G615": {"PKI", "TAN"}, "G101": {"retrieve", "pending_list_code"},
+	} {
+		found := lookUp(strings.ToLower(code))
+		if len(found) != 1 || found[0].Code != code || !found[0].Known || found[0].Meaning.FR == "" || found[0].Advice.FR == "" {
+			t.Errorf("%s: %+v", code, found)
+			continue
+		}
+		text := found[0].Meaning.EN + " " + found[0].Advice.EN
+		for _, s := range says {
+			if !strings.Contains(text, s) {
+				t.Errorf("%s does not say %q: %s", code, s, text)
+			}
+		}
+		if french := found[0].Meaning.FR; strings.Contains(french, ": .") || strings.Contains(text, ": .") {
+			t.Errorf("%s says nothing of what it does: %s", code, french)
+		}
+	}
+	for _, o := range nmvs.Operations() { // no number of the table is left out above
+		if found := lookUp(o.Name); o.Kind != nmvs.KindPing && (len(found) != 1 || found[0].Code != o.Code || found[0].Kind != kindOperation) {
+			t.Errorf("%s: %+v", o.Name, found)
+		}
+	}
+	for _, word := range []string{"urn:G120Dispense", "G120Request", "g120response", "NMVS_G120"} {
+		if r := inProcess(t, nil, "", "explain", word, "--lang", "fr"); r.code != exitFine || !strings.HasPrefix(r.stdout, "G120  (opération)\n") {
+			t.Errorf("%s: %+v", word, r)
+		}
+	}
+	if r := inProcess(t, nil, "", "explain", "G199"); r.code != exitUsage {
+		t.Errorf("nobody has named G199: %+v", r)
+	}
+}
