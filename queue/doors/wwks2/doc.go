@@ -10,7 +10,8 @@
 // every byte, both ways, unchanged, as it comes, half-closes and resets as well. It says
 // nothing itself. The reader has a copy. Nothing of ours holds the bytes up: not NATS, not a
 // document that cannot be read, nor a panic of the reader, nor a full disk; a disk that hangs
-// costs the robot 20 ms, once. Each such thing is an error in the log and a [Trouble].
+// costs the robot 20 ms, once. Each such thing is a [Trouble]; the log has a kind of them once a
+// minute, with how many it left out.
 //
 // # What becomes a scan
 //

@@ -49,8 +49,15 @@ type tap struct {
 	late atomic.Bool   // the disk is behind: nobody waits for it
 
 	mu    sync.Mutex
-	docs  []heardDoc // guarded by mu
-	bytes int        // of docs; guarded by mu
+	docs  []heardDoc          // guarded by mu
+	bytes int                 // of docs; guarded by mu
+	said  map[Trouble]saidLog // guarded by mu
+}
+
+// saidLog is when a trouble was last logged, and how often it came since.
+type saidLog struct {
+	at    time.Time
+	since int
 }
 
 type heardDoc struct {
@@ -58,10 +65,30 @@ type heardDoc struct {
 	kept chan struct{} // closed when the disk has it, or has refused it
 }
 
-func newTap(l *Listener) *tap { return &tap{l: l, wake: make(chan struct{}, 1)} }
+func newTap(l *Listener) *tap {
+	return &tap{l: l, wake: make(chan struct{}, 1), said: map[Trouble]saidLog{}}
+}
 
+// troubleQuiet is how long a trouble that goes on is not logged again: a slow disk is one for
+// every document. Each one counts in the metric, and the next line says how many there were.
+const troubleQuiet = time.Minute
+
+// trouble tells what went wrong. No one waits for it: mu is not held.
 func (t *tap) trouble(what Trouble, text string, args ...any) {
 	t.l.deps.Trouble(t.l.cfg.Site, what)
+	t.mu.Lock()
+	s := t.said[what]
+	if quiet := !s.at.IsZero() && time.Since(s.at) < troubleQuiet; quiet {
+		s.since++
+		t.said[what] = s
+		t.mu.Unlock()
+		return
+	}
+	t.said[what] = saidLog{at: time.Now()}
+	t.mu.Unlock()
+	if s.since > 0 {
+		args = append(args, "not_logged_since", s.since)
+	}
 	t.l.log.Error("WWKS 2: "+text, append(args, "trouble", what)...)
 }
 
