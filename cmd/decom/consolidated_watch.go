@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -64,6 +65,11 @@ func (a *app) consolidatedWatch(ctx context.Context, f watchFlags) error {
 // tellLabel says what came of one label. Standard output that is gone ends nothing: the
 // receipts are what matters.
 func (a *app) tellLabel(s consolidated.Seen, asJSON bool) {
+	if s.Behind > 0 {
+		a.warn(fmt.Sprintf(a.text("%s/%s : plus de %d étiquettes attendent ; les suivantes attendent dans la file, rien n'est perdu",
+			"%s/%s: more than %d labels wait; the next ones wait in the queue, nothing is lost"), s.Site, s.Device, s.Behind))
+		return
+	}
 	if asJSON {
 		out := struct {
 			Site   string     `json:"site"`

@@ -98,6 +98,10 @@ func (r receipts) watch(ctx context.Context, from time.Time) error {
 
 // tell says what came of a label; the receipt itself is on the shelf.
 func (r receipts) tell(s consolidated.Seen) {
+	if s.Behind > 0 {
+		r.log.Warn("consolidated: a device scans labels faster than they are received: those behind the first ones wait in the queue", "device", s.Device, "in_memory", s.Behind)
+		return
+	}
 	if p, ok := errors.AsType[*consolidated.Problem](s.Err); ok {
 		r.met.count("consolidated", r.cfg.Site, 0, 1, 0)
 		r.log.Warn("consolidated: a scanned label is no receipt", "device", s.Device, "ref", s.Ref, "why", p.Text.EN, "pourquoi", p.Text.FR)

@@ -31,6 +31,9 @@ type Seen struct {
 	File              *File // the file that lists it, if it is one
 	Count             int   // packs published of it, all receipts together
 	Err               error // a *Problem when it was not taken for a receipt
+	// Behind, with no Ref, says that so many labels of the device wait: those behind them are
+	// read from the queue again when their turn comes.
+	Behind int
 }
 
 // Watch makes a receipt of every container's label that is scanned, until ctx ends. The line
@@ -38,32 +41,47 @@ type Seen struct {
 // that was received before changes nothing, so Since may lie far back, and any number of
 // processes may watch. tell learns of every label once, one call after another. The labels of
 // one device are taken in order, beside those of the others: what a device scans without an
-// end, or a delivery that takes long, holds up no other dock. Whatever the queue does not do
-// now is tried again until ctx ends.
+// end, or a delivery that takes long, holds up no other dock. At most [maxWaiting] of a device
+// wait in memory, the others where they are. Whatever the queue does not do now is tried again
+// until ctx ends.
 func (d *Desk) Watch(ctx context.Context, from ScanReader, l Labels, tell func(Seen)) error {
-	w := watch{desk: d, notes: l.Notes, tell: tell, seen: map[string]bool{}, waiting: map[string][]queue.StoredScan{}}
-	own, end := context.WithCancel(ctx)
-	defer w.all.Wait()
-	defer end()
-	return from.ReadScans(ctx, l.Site, l.Device, l.Since, func(s queue.StoredScan) error {
-		w.take(own, s)
-		return nil
-	})
+	return newWatch(d, from, l.Notes, tell).run(ctx, l)
 }
 
 // watch is one Watch: a device that has labels waiting has one goroutine.
 type watch struct {
 	desk  *Desk
+	from  ScanReader
 	notes bool
 	all   sync.WaitGroup // the devices' goroutines
 
 	mu      sync.Mutex                    // not held while the queue is asked
 	waiting map[string][]queue.StoredScan // by device, the one in hand first; guarded by mu
+	behind  map[string]queue.StoredScan   // by device that has too many: the first one that is not in waiting; guarded by mu
 	seen    map[string]bool               // received, by site and label; guarded by mu
 	tell    func(Seen)                    // called with mu held
 }
 
-// take puts a scan that may be a label behind its device's others.
+// maxWaiting is how many labels of one device wait in memory: a pull of the queue brings as many.
+const maxWaiting = 256
+
+func newWatch(d *Desk, from ScanReader, notes bool, tell func(Seen)) *watch {
+	return &watch{desk: d, from: from, notes: notes, tell: tell, seen: map[string]bool{},
+		waiting: map[string][]queue.StoredScan{}, behind: map[string]queue.StoredScan{}}
+}
+
+func (w *watch) run(ctx context.Context, l Labels) error {
+	own, end := context.WithCancel(ctx)
+	defer w.all.Wait()
+	defer end()
+	return w.from.ReadScans(ctx, l.Site, l.Device, l.Since, func(s queue.StoredScan) error {
+		w.take(own, s)
+		return nil
+	})
+}
+
+// take puts a scan that may be a label behind its device's others. One too many stays in the
+// queue, and all that the device scans after it: serve reads them there.
 func (w *watch) take(ctx context.Context, s queue.StoredScan) {
 	ref, _, e := w.ref(s)
 	w.mu.Lock()
@@ -72,6 +90,14 @@ func (w *watch) take(ctx context.Context, s queue.StoredScan) {
 		return
 	}
 	device := e.Source()
+	if _, apart := w.behind[device]; apart {
+		return
+	}
+	if len(w.waiting[device]) == maxWaiting {
+		w.behind[device] = s
+		w.tell(Seen{Site: e.Site, Device: e.Device, Behind: maxWaiting})
+		return
+	}
 	w.waiting[device] = append(w.waiting[device], s)
 	if len(w.waiting[device]) == 1 {
 		w.all.Go(func() { w.serve(ctx, device) })
@@ -93,7 +119,8 @@ func (w *watch) ref(s queue.StoredScan) (ref string, label bool, e scan.Event) {
 	return ref, label, e
 }
 
-// serve takes what a device has scanned, until nothing of it waits.
+// serve takes what a device has scanned, until nothing of it waits; if more came than is kept,
+// it goes on with what the queue has, until ctx ends.
 func (w *watch) serve(ctx context.Context, device string) {
 	for {
 		w.mu.Lock()
@@ -103,12 +130,38 @@ func (w *watch) serve(ctx context.Context, device string) {
 		w.mu.Lock()
 		left := w.waiting[device][1:]
 		w.waiting[device] = left
+		first, apart := w.behind[device]
 		if len(left) == 0 {
 			delete(w.waiting, device)
 		}
 		w.mu.Unlock()
+		if len(left) == 0 && apart {
+			w.follow(ctx, first)
+		}
 		if len(left) == 0 || ctx.Err() != nil {
 			return
+		}
+	}
+}
+
+// follow takes what a device scanned from first on, one after another: the queue gives the
+// next ones when there is time for them.
+func (w *watch) follow(ctx context.Context, first queue.StoredScan) {
+	next := first.Seq
+	for ctx.Err() == nil {
+		_ = w.from.ReadScans(ctx, first.Site, first.Device, first.Stored, func(s queue.StoredScan) error { // until ctx ends: whatever fails is tried again
+			if s.Seq < next {
+				return nil
+			}
+			if ref, _, _ := w.ref(s); ref != "" {
+				w.one(ctx, s)
+			}
+			next = s.Seq + 1
+			return ctx.Err()
+		})
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
 		}
 	}
 }

@@ -4,9 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"decom/queue"
 )
 
 // TestALabelScannedAtThePivotIsAReceipt: by any device, in any form, once.
@@ -110,5 +115,111 @@ func TestADeliveryNoteScannedAtThePivotIsAReceipt(t *testing.T) {
 		if n := r.file(f.ID).Receipts(); len(n) != want-1 {
 			t.Errorf("notes %v: %d receipts", notes, len(n))
 		}
+	}
+}
+
+// slowShelf does not answer the first time it is asked, until it is let go.
+type slowShelf struct {
+	Shelf
+	asked  atomic.Int64
+	letGo  chan struct{}
+	waited chan struct{} // closed when it was asked
+}
+
+func (s *slowShelf) Notes(ctx context.Context, doc string, fn func(queue.Note) error) error {
+	if s.asked.Add(1) == 1 {
+		close(s.waited)
+		<-s.letGo
+	}
+	return s.Shelf.Notes(ctx, doc, fn)
+}
+
+// cutReader ends the first reading of one device's scans after a few.
+type cutReader struct {
+	ScanReader
+	cuts atomic.Int64
+}
+
+func (c *cutReader) ReadScans(ctx context.Context, site, device string, since time.Time, fn func(queue.StoredScan) error) error {
+	if device != "flood" || c.cuts.Add(1) > 1 {
+		return c.ScanReader.ReadScans(ctx, site, device, since, fn)
+	}
+	n := 0
+	return c.ScanReader.ReadScans(ctx, site, device, since, func(s queue.StoredScan) error {
+		if n++; n > 20 {
+			return errors.New("the queue is away")
+		}
+		return fn(s)
+	})
+}
+
+// TestADeviceThatScansWithoutAnEndFillsNoMemory: what is too many waits in the queue, other
+// docks go on, and in the end each label was taken, once and in order.
+func TestADeviceThatScansWithoutAnEndFillsNoMemory(t *testing.T) {
+	r := newRig(t)
+	slow := &slowShelf{Shelf: r.q, letGo: make(chan struct{}), waited: make(chan struct{})}
+	r.Desk.Shelf = slow
+	letGo := sync.OnceFunc(func() { close(slow.letGo) })
+	defer letGo()
+	publish := func(device string, refs ...string) {
+		t.Helper()
+		scans := make([]queue.Scan, len(refs))
+		for i, ref := range refs {
+			scans[i] = queue.Scan{Site: "nord", Device: device, Body: []byte(`{"scan":"]C100` + ref + `"}`)}
+		}
+		if _, err := r.q.conn.PublishScans(t.Context(), scans); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const many = maxWaiting + 100
+	var flood []string
+	for i := range many {
+		flood = append(flood, sscc(1000+i))
+	}
+	publish("flood", flood[0])
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	told := make(chan Seen, 2*many)
+	w := newWatch(r.Desk, &cutReader{ScanReader: r.q.conn}, false, func(s Seen) { told <- s })
+	done := make(chan error)
+	go func() { done <- w.run(ctx, Labels{}) }()
+	<-slow.waited
+	publish("flood", flood[1:]...)
+	publish("calm", sscc(1)) // behind them all: when it is told, the flood was heard
+	next := func() (s Seen) {
+		t.Helper()
+		select {
+		case s = <-told:
+		case <-ctx.Done():
+			t.Fatal("nothing is told any more")
+		}
+		return s
+	}
+	if s := next(); s.Device != "flood" || s.Behind != maxWaiting || s.Ref != "" {
+		t.Errorf("%+v, want it told that labels wait", s)
+	}
+	if s := next(); s.Device != "calm" || s.Ref != sscc(1) {
+		t.Errorf("%+v, want the calm dock's", s)
+	}
+	w.mu.Lock()
+	if n := len(w.waiting["nord/flood"]); n > maxWaiting {
+		t.Errorf("%d labels of one device wait in memory, want at most %d", n, maxWaiting)
+	}
+	w.mu.Unlock()
+	letGo()
+	var got []string
+	for range many {
+		got = append(got, next().Ref)
+	}
+	if !slices.Equal(got, flood) {
+		t.Errorf("%d labels taken, not those that were scanned, or in another order", len(got))
+	}
+	publish("flood", sscc(2)) // still heard
+	if s := next(); s.Ref != sscc(2) {
+		t.Errorf("%+v, want the last one", s)
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }
