@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -202,4 +203,51 @@ func TestALeaderThatIsBehindBreaksNoLink(t *testing.T) {
 			t.Errorf("another one: %v, %d breaks", err, breaks)
 		}
 	})
+}
+
+// TestABreakIsToldAlthoughWhatFollowsItHasNoOutcome: behind the break stands an answer to an attempt whose record was
+// lost. Whose scan it was, nobody knows any more; it must neither hide the break nor hold up the outcomes behind it
+// (seeds 304613, 308352).
+func TestABreakIsToldAlthoughWhatFollowsItHasNoOutcome(t *testing.T) {
+	note := func(ev string) ledger.Note {
+		return ledger.Note{Origin: ledger.Origin{Ev: ev, Src: "s/d", Key: 1, Op: scan.Supply}, Answer: ledger.Answer{Result: scan.Rejected, Reason: scan.MalformedScan}}
+	}
+	recs := []*ledger.Record{
+		{Note: []ledger.Note{note("e0")}}, // in the place of the one that opened LOST
+		{Note: []ledger.Note{note("e1")}, Fact: []ledger.Fact{{C: "LOST", Of: 1, Kind: ledger.Result,
+			Packs: []ledger.FactPack{{K: "0123456789abcdef", Answer: &ledger.Answer{Result: scan.Done}}}}}},
+		{Note: []ledger.Note{note("e2")}},
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	box := &outboxOf{stolen: func(int) bool { return false }, done: cancel}
+	head := ledger.Head{}
+	for i, r := range recs {
+		r.Account, r.By, r.At = "chu", "w#1", "2026-11-22T10:16:00.000Z"
+		if i == 1 {
+			head.Hash = ledger.Hash([]byte("the lost record"))
+		}
+		payload, err := ledger.Encode(r, head)
+		if err != nil {
+			t.Fatal(err)
+		}
+		head = ledger.Head{Seq: uint64(i + 1), Hash: ledger.Hash(payload)}
+		box.entries = append(box.entries, queue.Entry{Seq: head.Seq, Hash: head.Hash, Payload: payload})
+	}
+	breaks, out := 0, &toldOutcomes{fail: func(int) error { return nil }}
+	pub := Publisher{Account: "chu", Outbox: box, Outcomes: out, Records: boxRecords{o: box}, Broken: func() { breaks++ }}
+	ended := make(chan error, 1)
+	go func() { ended <- pub.Run(ctx) }()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	case <-time.After(20 * time.Second):
+		cancel()
+		<-ended
+		t.Error("the outbox does not get past the record")
+	}
+	if breaks != 1 || !slices.Equal(out.ids, []string{"e0", "e1", "e2"}) {
+		t.Errorf("%d breaks told, outcomes %q", breaks, out.ids)
+	}
 }

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -16,7 +17,8 @@ type said struct {
 
 // outcomesOf adds the outcomes of a record to outs: one for each note and for each final
 // result or park (protocol.md section 7). opening fetches the record that opened an
-// attempt, by its sequence and the attempt; it is asked for facts only.
+// attempt, by its sequence and the attempt; it is asked for facts only. A fact whose opening
+// is lost ([errNoOpening]) brings none: whose scan it was stands nowhere any more.
 func outcomesOf(outs []said, account string, seq uint64, r *ledger.Record, opening func(uint64, string) (*ledger.Record, error)) ([]said, error) {
 	from := len(outs)
 	place := account + "/" + strconv.FormatUint(seq, 10) + "/"
@@ -49,6 +51,9 @@ func outcomesOf(outs []said, account string, seq uint64, r *ledger.Record, openi
 			continue
 		}
 		rec, err := opening(f.Of, f.C)
+		if errors.Is(err, errNoOpening) {
+			continue
+		}
 		if err != nil {
 			return outs[:from], err
 		}
@@ -73,6 +78,10 @@ func outcomesOf(outs []said, account string, seq uint64, r *ledger.Record, openi
 	}
 	return outs, nil
 }
+
+// errNoOpening says that another record stands where an attempt was opened: the ledger lost that
+// one. Waited for, it would hold up every later outcome of the account.
+var errNoOpening = errors.New("the record that opened the attempt is lost")
 
 func attemptOf(r *ledger.Record, c string) *ledger.Open {
 	for i := range r.Open {

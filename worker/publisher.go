@@ -105,13 +105,13 @@ func (p *Publisher) publish(ctx context.Context, rec queue.OutboxRecord) error {
 		p.alone = 0
 	}
 	p.came, p.alone = rec.Turn(), p.alone+1
+	if err := p.holdLink(ctx, rec, r); err != nil { // first: behind a broken link outcomes may fail for ever
+		return err
+	}
 	if !p.sent[e.Head()] {
 		if err := p.tell(ctx, e, r, began); err != nil {
 			return err
 		}
-	}
-	if err := p.holdLink(ctx, rec, r); err != nil {
-		return err
 	}
 	if err := rec.Ack(ctx); err != nil {
 		return err
@@ -314,7 +314,8 @@ func (p *Publisher) decode(e queue.Entry) (*ledger.Record, error) {
 }
 
 // record is the record that opened attempt c. What was kept under its sequence counts only
-// if it did: after a ledger has lost its tail, sequences are given a second time.
+// if it did: after a ledger has lost its tail, sequences are given a second time. [errNoOpening]
+// when what stands there now did not.
 func (p *Publisher) record(ctx context.Context, seq uint64, c string) (*ledger.Record, error) {
 	if r := p.opening.get(seq).rec; r != nil && attemptOf(r, c) != nil {
 		return r, nil
@@ -326,6 +327,10 @@ func (p *Publisher) record(ctx context.Context, seq uint64, c string) (*ledger.R
 	r, err := ledger.Decode(e.Payload, p.Account)
 	if err != nil {
 		return nil, err
+	}
+	if attemptOf(r, c) == nil {
+		p.Log.Error("no outcome of an attempt: the ledger lost the record that opened it", "account", p.Account, "trx", c, "seq", seq)
+		return nil, errNoOpening
 	}
 	p.opening.put(e.Head(), r)
 	return r, nil

@@ -3,6 +3,7 @@ package worker
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -239,7 +240,7 @@ func ResumeAfterLoss(ctx context.Context, r Resumer, p Person) (loss Loss, err e
 
 // putAside parks what the lost records changed, then empties the projection.
 func (r *Resumer) putAside(ctx context.Context, p Person, since time.Time, loss *Loss) error {
-	lost, err := r.lostPacks(ctx, loss.Redis)
+	lost, at, err := r.lostPacks(ctx, loss.Redis)
 	if err != nil {
 		return err
 	}
@@ -252,6 +253,32 @@ func (r *Resumer) putAside(ctx context.Context, p Person, since time.Time, loss 
 		return err
 	}
 	loss.Since = since
+	for {
+		err := r.park(ctx, p, lost, at, loss)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, errMoved) {
+			return err
+		}
+		if lost, at, err = r.lostPacks(ctx, loss.Redis); err != nil {
+			return err
+		}
+	}
+	if err := r.State.Drop(ctx, r.Account); err != nil {
+		return err
+	}
+	loss.Dropped = true
+	return nil
+}
+
+// errMoved says that somebody wrote behind the record up to which lost packs were looked for: a
+// process that stood still as it wrote. It may have opened one of them, and who scanned that
+// would never be told what became of it.
+var errMoved = errors.New("the ledger moved meanwhile")
+
+// park puts lost packs aside, of whom the ledger was read up to the record at.
+func (r *Resumer) park(ctx context.Context, p Person, lost map[scan.PackID]ledger.State, at uint64, loss *Loss) error {
 	facts, err := r.parks(ctx, lost)
 	if err != nil {
 		return err
@@ -261,16 +288,17 @@ func (r *Resumer) putAside(ctx context.Context, p Person, since time.Time, loss 
 		for i := range f.Packs {
 			f.Packs[i].Answer = &ledger.Answer{Result: scan.Unresolved, Reason: scan.LedgerLoss}
 		}
-		_, err := AppendFact(ctx, r.Records, r.Account, ResumeTool, func(context.Context, ledger.Head) (ledger.Fact, error) { return f, nil })
+		at, err = AppendFact(ctx, r.Records, r.Account, ResumeTool, func(_ context.Context, end ledger.Head) (ledger.Fact, error) {
+			if end.Seq != at {
+				return ledger.Fact{}, errMoved
+			}
+			return f, nil
+		})
 		if err != nil {
 			return err
 		}
 		loss.Parked += len(f.Packs)
 	}
-	if err := r.State.Drop(ctx, r.Account); err != nil {
-		return err
-	}
-	loss.Dropped = true
 	return nil
 }
 
@@ -309,11 +337,11 @@ func (r *Resumer) parks(ctx context.Context, lost map[scan.PackID]ledger.State) 
 // not what the ledger's records up to there make of them. That is every pack changed
 // after the ledger's last record (protocol.md section 9), and also what was lost under
 // records that a process wrote before it noticed. Packs that an earlier run parked are
-// left out. Each comes with what the ledger says of it.
-func (r *Resumer) lostPacks(ctx context.Context, redis ledger.Head) (map[scan.PackID]ledger.State, error) {
+// left out. Each comes with what the ledger says of it, which was read up to the record at.
+func (r *Resumer) lostPacks(ctx context.Context, redis ledger.Head) (lost map[scan.PackID]ledger.State, at uint64, err error) {
 	now := ledger.States{}                 // by all records
 	then := map[scan.PackID]ledger.State{} // by those up to redis.Seq, where later ones changed it
-	_, err := WalkLedger(ctx, r.Records, r.Account, func(e queue.Entry, rec *ledger.Record) error {
+	last, err := WalkLedger(ctx, r.Records, r.Account, func(e queue.Entry, rec *ledger.Record) error {
 		if e.Seq > redis.Seq {
 			for _, k := range rec.Touched() {
 				if _, kept := then[k]; !kept {
@@ -327,9 +355,9 @@ func (r *Resumer) lostPacks(ctx context.Context, redis ledger.Head) (map[scan.Pa
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	lost := map[scan.PackID]ledger.State{}
+	lost = map[scan.PackID]ledger.State{}
 	err = r.State.Each(ctx, r.Account, func(k scan.PackID, s ledger.State) error {
 		was, later := then[k]
 		if !later {
@@ -341,7 +369,7 @@ func (r *Resumer) lostPacks(ctx context.Context, redis ledger.Head) (map[scan.Pa
 		}
 		return nil
 	})
-	return lost, err
+	return lost, last.Seq, err
 }
 
 // sameWord compares what decides about sending.

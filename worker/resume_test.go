@@ -211,7 +211,7 @@ func TestALostRecordUnderAnEqualOneIsSeen(t *testing.T) {
 			t.Fatal(st, err)
 		}
 		r := w.resumer()
-		if ks, err := r.lostPacks(ctx, lost); err != nil || len(ks) != 1 || ks[p.ID()].Phase != ledger.Opened {
+		if ks, _, err := r.lostPacks(ctx, lost); err != nil || len(ks) != 1 || ks[p.ID()].Phase != ledger.Opened {
 			t.Errorf("lost: %v %v, want %s", ks, err, p.ID())
 		}
 	})
@@ -238,6 +238,34 @@ func TestAnAttemptOfALostRecordIsParkedToo(t *testing.T) {
 		}
 		w.during(3 * time.Hour)
 		w.agree(t, 1)
+	})
+}
+
+// TestAnAttemptThatComesDuringTheResumeIsParkedUnderItsOwnName: a process that stood still writes as the person
+// resumes, and opens a pack that the lost records had changed. Parked without a word of that attempt, its scan would
+// never be answered (seed 258686).
+func TestAnAttemptThatComesDuringTheResumeIsParkedUnderItsOwnName(t *testing.T) {
+	line(t, func(w *world) {
+		ctx := context.Background()
+		w.start("w0", 0)
+		w.scan("d1", "S0", scan.Supply)
+		w.settle(time.Minute)
+		w.scan("d1", "S1", scan.Supply)
+		w.settle(time.Minute)
+		w.lose(2, false)
+		r, p := w.resumer(), w.packOf("S1")
+		r.ResetOutbox = func(ctx context.Context, account string, since time.Time) error {
+			w.appendRaw(&ledger.Record{Open: []ledger.Open{{C: "LATE", Svc: ledger.Single, Op: scan.Supply, SHA: "00", Product: product(p),
+				Packs: []ledger.OpenPack{{Serial: "S1", Origin: ledger.Origin{Ev: "late", Src: site + "/d1", Op: scan.Supply, Key: 5}}}}}})
+			return w.dev.ResetOutbox(ctx, account, since)
+		}
+		if loss, err := ResumeAfterLoss(ctx, r, anna); err != nil || loss.Parked == 0 {
+			t.Fatalf("%+v %v", loss, err)
+		}
+		w.during(5 * time.Minute)
+		if outs := w.outcomes()["late"]; len(outs) != 1 || outs[0].Result != scan.Unresolved || outs[0].Reason != scan.LedgerLoss {
+			t.Errorf("outcomes of the scan whose attempt came late: %+v", outs)
+		}
 	})
 }
 
