@@ -2,6 +2,8 @@ package queue
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -68,6 +70,79 @@ func TestWhatComesAsAReaderStopsIsNotKept(t *testing.T) {
 	}))
 	if err != nil || string(rec.Entry().Payload) != "one" {
 		t.Errorf("outbox: %+v, %v", rec, err)
+	}
+}
+
+// A request of a reader that had a message just now ends before the reader, told to stop, would
+// give it up: what a server delivers to an inbox that has just gone is nobody's until AckWait has
+// passed. An idle reader's stands long: there are many of them.
+func TestTheRequestOfABusyReaderEndsSoon(t *testing.T) {
+	t.Parallel()
+	c := oneAccount(t)
+	asked, err := c.nc.SubscribeSync("$JS.API.CONSUMER.MSG.NEXT." + StreamScans + "." + scansConsumer("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stands := func() time.Duration {
+		t.Helper()
+		msg, err := asked.NextMsg(20 * time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var req pullRequest
+		if err := json.Unmarshal(msg.Data, &req); err != nil {
+			t.Fatal(err)
+		}
+		return req.Expires
+	}
+	s := c.Scans("a")
+	one := func() {
+		t.Helper()
+		if _, err := c.PublishScan(t.Context(), "north", "d", "", []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		ds, err := s.Fetch(t.Context(), 1, 0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := ds[0].Ack(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	one()
+	if d := stands(); d != pullExpires {
+		t.Errorf("the first request of an idle reader stands %v, want %v", d, pullExpires)
+	}
+	kept := false
+	for range 5 { // on a busy machine the end may come late, now and then
+		one()
+		if d := stands(); d > pullLinger {
+			t.Errorf("a request stands %v where messages come, longer than the %v that a reader which stops waits for it", d, pullLinger)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			_, err := s.Fetch(ctx, 1, 0, 0)
+			ended <- err
+		}()
+		if d := stands(); d > pullLinger {
+			t.Errorf("the next one stands %v", d)
+		}
+		inbox := s.pull.inbox
+		stop()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		if kept = s.pull.sub != nil && s.pull.inbox == inbox; kept {
+			break
+		}
+	}
+	if !kept {
+		t.Error("a reader that stops gives its request up each time")
+	}
+	s.pull.askAhead()
+	if d := stands(); d > pullLinger {
+		t.Errorf("a request made ahead stands %v", d)
 	}
 }
 
