@@ -246,8 +246,8 @@ func (b *Breaker) leave(ctx context.Context, svc Service, ln *line, report func(
 func health(ctx context.Context, a Answer, err error) error {
 	switch {
 	case errors.Is(err, errSaysNothing), errors.Is(err, ErrGuard), errors.Is(err, ErrStopped),
-		errors.Is(err, ErrCall), errors.Is(err, ErrNotConfigured):
-		return errSaysNothing
+		errors.Is(err, ErrCall), errors.Is(err, ErrNotConfigured), errors.Is(err, ErrBytes):
+		return errSaysNothing // our own doing, or fault; NMVS was not asked
 	case err == nil:
 		return nil
 	case errors.Is(ctx.Err(), context.Canceled):

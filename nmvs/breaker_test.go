@@ -116,7 +116,7 @@ func TestWhatSpeaksOfHealthCounts(t *testing.T) {
 		{Success, nil, false}, {Repeat, nil, false}, {Foreign, nil, false}, {Data, nil, false}, {Rule, nil, false},
 		{UnknownProduct, nil, false}, {UndoMismatch, nil, false}, {NotReady, nil, false}, {UsedID, nil, false},
 		{TooFast, nil, false}, {Busy, nil, false}, {Format, nil, false}, {Format, ErrCall, false},
-		{NotSent, guard, false}, {NotSent, ErrStopped, false}, {NotSent, ErrNotConfigured, false},
+		{NotSent, guard, false}, {NotSent, ErrStopped, false}, {NotSent, ErrNotConfigured, false}, {NotSent, ErrBytes, false},
 		{NotSent, errors.New("dial refused"), true}, {InDoubt, errors.New("502"), true}, {InDoubt, ErrTimeout, true},
 		{InDoubt, ErrForeign, true}, {Setup, errors.New("404"), true},
 	} {

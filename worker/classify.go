@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"time"
 
 	"decom/nmvs"
@@ -13,8 +14,12 @@ import (
 // only have one pack; a bulk's submit speaks of all its packs at once.
 func claimOf(att *ledger.Attempt, ans nmvs.Answer, err error, now time.Time) []claim {
 	class := classOf(ans, err)
+	called := class != nmvs.NotSent
+	if errors.Is(err, nmvs.ErrBytes) { // a bug of ours that stops no breaker: not for ever, each time two records more
+		class = nmvs.Format
+	}
 	if class.RefusedWhole() || class == nmvs.NotSent {
-		return refusedWhole(att, class, ans.Code, now)
+		return refusedWhole(att, class, called, ans.Code, now)
 	}
 	if class == nmvs.UsedID && att.Resent {
 		return []claim{{looked: -1, Fact: ledger.Fact{C: att.C, Of: att.Of, Kind: ledger.Used}}}
@@ -63,13 +68,14 @@ func answerOf(f nmvs.Finding, op scan.Op) (*ledger.Answer, bool) {
 const restAfterRefusal = 2 * time.Second
 
 // refusedWhole is the last but two rows: nothing was executed, so the packs are due
-// again; a request that NMVS cannot read is not tried for ever.
-func refusedWhole(att *ledger.Attempt, class nmvs.Class, code string, now time.Time) []claim {
+// again; a request that NMVS cannot read, or that we cannot write, is not tried for ever.
+// called: NMVS was asked.
+func refusedWhole(att *ledger.Attempt, class nmvs.Class, called bool, code string, now time.Time) []claim {
 	if att.Resent { // a resend moved the attempt on: a first sender's refusal decides nothing [B12b]
 		return nil
 	}
 	if class == nmvs.Format && att.Svc == ledger.Single {
-		a := &ledger.Answer{Result: scan.Unresolved, Reason: scan.Format, Code: code, Called: true}
+		a := &ledger.Answer{Result: scan.Unresolved, Reason: scan.Format, Code: code, Called: called}
 		return resultClaim(att, 0, a)
 	}
 	f := ledger.Fact{}
@@ -79,7 +85,7 @@ func refusedWhole(att *ledger.Attempt, class nmvs.Class, code string, now time.T
 	if class == nmvs.Format {
 		f.Svc = ledger.Single
 	}
-	return []claim{offClaim(att, class != nmvs.NotSent, f)}
+	return []claim{offClaim(att, called, f)}
 }
 
 // offClaim puts all open packs of an attempt back to due: not sent, or refused as a

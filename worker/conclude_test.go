@@ -181,9 +181,27 @@ func TestEveryClassBecomesItsFact(t *testing.T) {
 // TestAFormatRefusalOfABulkGoesOnceAsSingles, then parks.
 func TestAFormatRefusalOfABulkGoesOnceAsSingles(t *testing.T) {
 	bulk := testAttempt(t, scan.Supply, func(a *ledger.Attempt) { a.Svc = ledger.Bulk })
-	c := only(t, refusedWhole(bulk, nmvs.Format, "NMVS_TE_XM_01", noon))
+	c := only(t, refusedWhole(bulk, nmvs.Format, true, "NMVS_TE_XM_01", noon))
 	if c == nil || c.Kind != ledger.Off || c.Fact.Svc != ledger.Single || c.NotBefore != noon.Add(2*time.Second).UnixMilli() {
 		t.Errorf("a bulk's becomes %+v", c)
+	}
+}
+
+// TestARequestThatWeCannotWriteIsNotTriedForEver: nothing left, so it counts as no call; once as
+// singles, then a person has to look.
+func TestARequestThatWeCannotWriteIsNotTriedForEver(t *testing.T) {
+	err := &nmvs.Error{Class: nmvs.NotSent, Err: nmvs.ErrBytes}
+	c := only(t, claimOf(testAttempt(t, scan.Supply, nil), nmvs.Answer{}, err, noon))
+	if c == nil || c.Kind != ledger.Result || c.Packs[0].Result != scan.Unresolved || c.Packs[0].Reason != scan.Format || c.Packs[0].Called {
+		t.Errorf("a single's becomes %+v", c)
+	}
+	bulk := testAttempt(t, scan.Supply, func(a *ledger.Attempt) { a.Svc = ledger.Bulk })
+	c = only(t, claimOf(bulk, nmvs.Answer{}, err, noon))
+	if c == nil || c.Kind != ledger.Off || c.Fact.Svc != ledger.Single || c.Packs[0].Answer != nil {
+		t.Errorf("a bulk's becomes %+v", c)
+	}
+	if c := only(t, claimOf(testAttempt(t, scan.Supply, func(a *ledger.Attempt) { a.Resent = true }), nmvs.Answer{}, err, noon)); c != nil {
+		t.Errorf("after a resend it writes %s", c.Kind)
 	}
 }
 
