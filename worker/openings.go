@@ -87,12 +87,12 @@ func (l *loop) takeDue(work context.Context) ([]duePack, error) {
 	var ks []scan.PackID
 	err := l.patiently(work, "Redis", func(ctx context.Context) (err error) {
 		ks, err = l.deps.State.Due(ctx, l.cfg.Account, now.UnixMilli(), max(most, 1))
-		if err == nil && len(ks) == 0 && !now.Before(l.nextFar) {
+		if ks = l.withheld.others(ks); err == nil && len(ks) == 0 && !now.Before(l.nextFar) {
 			ks, err = l.farDue(ctx, now, max(most, 1))
 		}
 		return err
 	})
-	if ks = l.withheld.others(ks); err != nil || len(ks) == 0 {
+	if err != nil || len(ks) == 0 {
 		return nil, err
 	}
 	ks = ks[:max(0, min(len(ks), l.capacity(len(l.items)+len(ks)).total()-len(l.items)))]
@@ -133,6 +133,7 @@ func (l *loop) farDue(ctx context.Context, now time.Time, most int) ([]scan.Pack
 	if err != nil {
 		return nil, err
 	}
+	ks = l.withheld.others(ks)
 	ready := slices.DeleteFunc(slices.Clone(ks), func(k scan.PackID) bool { return !slices.Contains(l.far, k) })
 	l.far = ks
 	if len(ready) == 0 { // else they are looked for until they found slot and token
