@@ -10,7 +10,7 @@
 //	  -> fetch      S0  only what has a slot and a token              fetch.go, lanes.go, spare.go
 //	  -> readItem   S1  decode, parse; nothing is trimmed             loop.go, decode.go
 //	  -> view       S2  the packs as of the last record known         round.go
-//	  -> draft      S3  decide each scan, one entry per pack          draft.go, decide.go, bulk.go
+//	  -> draft      S3  decide each scan, one entry per pack          draft*.go, decide.go, bulk.go
 //	  -> commit     S4  append by compare-and-set                     round.go
 //	  -> apply      S5  into Redis; only OK and SAME permit sending   round.go
 //	  -> dispose    S6  ack what is recorded, send back what waits    round.go
@@ -21,6 +21,10 @@
 //
 // Steps pass values in arguments and results. All decisions ([decide], [conclude],
 // [claimOf], the ledger's Fold) are pure.
+//
+// The rules of protocol.md section 4 stand in one place each: 1 to 8 and 10 in decide.go, 9 (the other
+// accounts) in owners.go; draft_scan.go puts what they say of a scan into the record, draft_due.go holds a
+// due pack to 7 to 9 again, draft_claim.go adds the facts about attempts, withhold.go what stops a batch or device.
 //
 // # States
 //

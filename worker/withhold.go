@@ -163,12 +163,9 @@ func (l *loop) draftWithheld(d *draft, it *item, why scan.Reason, now time.Time)
 		d.withheld = append(d.withheld, it.Delivery)
 		return
 	}
-	if !d.claimPack(it.p.ID(), len(it.e.Ref)+len(it.e.Operator)) {
-		d.carry = append(d.carry, *it)
-		return
+	if d.place(it) {
+		d.answer(it, l.note(it, ledger.Answer{Result: scan.Refused, Reason: why}))
 	}
-	d.rec.Note = append(d.rec.Note, l.note(it, ledger.Answer{Result: scan.Refused, Reason: why}))
-	d.acks = append(d.acks, it.Delivery)
 }
 
 // capped says whether enough packs of a batch are on their way whose serials NMVS did not know
