@@ -111,20 +111,28 @@ func TestALinkThatBreaksUnderAWriterHaltsTheAccount(t *testing.T) {
 // again (bench/chaos, seed 1026).
 func TestAPackThatAClockAheadPutBackIsNotDelayed(t *testing.T) {
 	for _, mode := range []Mode{ModeSingle, ModeBulk} {
-		for _, withheld := range []bool{false, true} {
-			t.Run(fmt.Sprint(mode, ", another one is due and withheld ", withheld), func(t *testing.T) {
+		for _, c := range []struct {
+			parallel int
+			withheld bool // another one is due, is asked for again and again, and never sent
+		}{{1, false}, {8, false}, {8, true}} { // with one slot, the fetch has it when the pack is found
+			t.Run(fmt.Sprintf("%s, parallel %d, withheld %v", mode, c.parallel, c.withheld), func(t *testing.T) {
 				line(t, func(w *world) {
-					w.cfg.Mode, w.cfg.UseBulk = mode, true
-					p := w.packOf("S1")
-					w.putBack(p, time.Now().Add(36*time.Hour))
-					if withheld { // it is asked for again and again, and never sent
+					w.cfg.Mode, w.cfg.UseBulk, w.cfg.Parallel = mode, true, c.parallel
+					var packs []scan.Pack
+					for i := range 4 {
+						packs = append(packs, w.packOf(fmt.Sprint("S", i)))
+						w.putBack(packs[i], time.Now().Add(36*time.Hour))
+					}
+					if c.withheld {
 						w.putBack(w.packOf("M1"), time.Now())
 						w.setWithheld(missingScope, 0)
 					}
 					w.start("w0", 0)
-					w.during(2 * time.Minute)
-					if s := w.fold().states[p.ID()]; s.Phase != ledger.Inactive {
-						t.Errorf("the pack is %s after two minutes", s.Phase)
+					w.during(3 * time.Minute)
+					for i := range packs {
+						if s := w.fold().states[packs[i].ID()]; s.Phase != ledger.Inactive {
+							t.Errorf("pack %d is %s after three minutes", i, s.Phase)
+						}
 					}
 				})
 			})
