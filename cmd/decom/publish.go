@@ -32,7 +32,8 @@ const publishLongFR = `Lit des lectures, une par ligne, de FILE ou de l'entrée 
 Une ligne qui commence par { est un évènement JSON, par " une chaîne JSON qui contient le texte du code ; un
 fichier .csv (ou --csv) est un tableau dont la première ligne nomme les colonnes : scan, ou gtin, serial,
 batch et expiry (AAMMJJ), et en plus op, entry, ref, operator, id, at, site, device (les noms français
-valent aussi) ; toute autre ligne est le texte brut d'un code.
+valent aussi) ; toute autre ligne est le texte brut d'un code. Un tableau qui a les colonnes site et device
+se passe de --site et de --device. Une ligne vide n'est pas une lecture.
 
 Une ligne n'est dite enregistrée qu'après la confirmation du flux. Une ligne qui n'est pas un évènement est
 signalée et n'arrête pas les autres ; le code de sortie est alors 1. Les lectures illisibles sont
@@ -53,7 +54,8 @@ A line that starts with { is a JSON scan event, with " a JSON string that holds
 the text of the data carrier; a .csv file (or --csv) is a table whose first line
 names its columns: scan, or gtin, serial, batch and expiry (YYMMDD), and besides
 op, entry, ref, operator, id, at, site, device (French names do, too); any other
-line is the raw text of a data carrier.
+line is the raw text of a data carrier. A table with the columns site and device
+needs no --site and no --device. A blank line is no scan.
 
 A line is reported stored only after the stream's acknowledgement. A line that is
 no event is reported and does not stop the others; the exit code is then 1. Scans
@@ -97,11 +99,21 @@ func (a *app) publish(ctx context.Context, f publishFlags, args []string) error 
 	if len(args) > 0 {
 		name = args[0]
 	}
+	if !f.table(name) {
+		if err := f.checkSource(nil); err != nil {
+			return err
+		}
+	}
 	in, closeInput, err := a.openInput(name, f, &d)
 	if err != nil {
 		return err
 	}
 	defer closeInput()
+	if c, ok := in.(*files.CSV); ok {
+		if err := f.checkSource(c); err != nil {
+			return err
+		}
+	}
 	if f.dryRun {
 		return a.publishDry(in, &d, f.json)
 	}
@@ -129,12 +141,7 @@ func (a *app) publish(ctx context.Context, f publishFlags, args []string) error 
 func (f *publishFlags) defaults() (files.Defaults, error) {
 	d := files.Defaults{Site: f.site, Device: f.device, Op: f.op, Entry: f.entry, Import: readImport}
 	for _, it := range []struct{ flag, value string }{{"--site", f.site}, {"--device", f.device}} {
-		switch {
-		case it.value == "" && f.dryRun:
-		case it.value == "" && f.csv: // the table may have the column
-		case it.value == "":
-			return d, spokenUsagef("%s manque : il dit d'où viennent les lectures", "%s is missing: it says where the scans come from", it.flag)
-		case !scan.ValidToken(it.value):
+		if it.value != "" && !scan.ValidToken(it.value) {
 			return d, badToken(it.flag, it.value)
 		}
 	}
@@ -152,6 +159,28 @@ func (f *publishFlags) defaults() (files.Defaults, error) {
 		d.Clock.Base = at
 	}
 	return d, nil
+}
+
+// table says whether the input is CSV.
+func (f *publishFlags) table(name string) bool {
+	return f.csv || strings.HasSuffix(strings.ToLower(name), ".csv")
+}
+
+// checkSource complains about a flag that is missing: somebody has to say where the scans come
+// from, the flags or columns of the table (nil: there is none). A row that does not say it is that
+// row's fault.
+func (f *publishFlags) checkSource(table *files.CSV) error {
+	for _, it := range []struct{ name, value string }{{"site", f.site}, {"device", f.device}} {
+		switch {
+		case it.value != "" || f.dryRun || table.Has(it.name):
+		case table != nil:
+			return spokenUsagef("--%s manque, et le tableau n'a pas de colonne %[1]s : il faut l'un ou l'autre, pour savoir d'où viennent les lectures",
+				"--%s is missing, and the table has no column %[1]s: one of them has to say where the scans come from", it.name)
+		default:
+			return spokenUsagef("--%s manque : il dit d'où viennent les lectures", "--%s is missing: it says where the scans come from", it.name)
+		}
+	}
+	return nil
 }
 
 func opList() string {
@@ -178,7 +207,7 @@ func (a *app) openInput(name string, f publishFlags, d *files.Defaults) (files.I
 		closeInput()
 		return nil, nil, spokenf("lecture de %s : %w", "read %s: %w", name, err)
 	}
-	if f.csv || strings.HasSuffix(strings.ToLower(name), ".csv") {
+	if f.table(name) {
 		c, err := files.NewCSV(r, files.CSVOptions{})
 		if err != nil {
 			closeInput()
@@ -218,6 +247,9 @@ func (a *app) publishDry(in files.Input, d *files.Defaults, asJSON bool) error {
 		}
 		if err != nil {
 			return spokenf("lecture de l'entrée : %w", "read the input: %w", err)
+		}
+		if e.Empty && !asJSON {
+			continue // publish passes it over, too; a JSON object a line is promised (contract.md section 1)
 		}
 		out := dryRead(e, d, time.Now())
 		if asJSON {

@@ -75,7 +75,7 @@ func (p *publisher) run(ctx context.Context, in files.Input, d *files.Defaults) 
 		}
 		ev, err := d.Complete(e)
 		if err == nil {
-			err = ev.CheckSource()
+			err = checkSource(&ev)
 		}
 		batch = append(batch, pending{ev, err})
 		if len(batch) >= sendBatch || !in.Ready() {
@@ -87,6 +87,20 @@ func (p *publisher) run(ctx context.Context, in files.Input, d *files.Defaults) 
 	}
 	if p.failed > 0 {
 		return spokenf("%d ligne(s) sur %d n'ont pas été enregistrées", "%d of %d lines were not stored", p.failed, p.failed+p.stored+p.again)
+	}
+	return nil
+}
+
+// checkSource says whether the event's site and device can stand in a subject.
+func checkSource(ev *files.Event) error {
+	for _, it := range []struct{ en, fr, value string }{{"site", "de site", ev.Site}, {"device", "d'appareil", ev.Device}} {
+		switch {
+		case it.value == "":
+			return &spoken{fr: fmt.Errorf("la ligne ne nomme pas %s, et --%s n'est pas donné", it.fr, it.en),
+				en: fmt.Errorf("the row names no %s, and --%[1]s is not given", it.en)}
+		case !scan.ValidToken(it.value):
+			return spokenf("%s %q : de 1 à 64 caractères parmi A-Z a-z 0-9 _ -", "%s %q must be 1 to 64 of A-Z a-z 0-9 _ -", it.en, it.value)
+		}
 	}
 	return nil
 }
@@ -119,6 +133,9 @@ func (p *publisher) flush(ctx context.Context, batch []pending) error {
 		switch {
 		case l.fault != nil:
 			out.ID, out.Error = "", l.fault.Error()
+			if !p.json {
+				out.Error = p.inLanguage(l.fault).Error()
+			}
 		case len(acks) > 0 && acks[0].seq > 0:
 			out.OK, out.Seq, out.Duplicate = true, acks[0].seq, acks[0].duplicate
 		default:

@@ -319,6 +319,64 @@ func TestWhatALineSaysWinsOverTheFlags(t *testing.T) {
 	}
 }
 
+// TestATableThatNamesSiteAndDeviceNeedsNoFlag: a row that does not is told alone, in a clear
+// sentence; a table without such a column, and anything else, needs the flag.
+func TestATableThatNamesSiteAndDeviceNeedsNoFlag(t *testing.T) {
+	config := write(t, t.TempDir(), "decom.yaml", "dir: data\naccounts:\n  - {name: chu, sites: [nord, sud], client_login_id: A, user_id: robot, password: x, certificate: a.p12}\n")
+	table := "scan,site,appareil\nabc,sud,d2\nabd,,d2\nabe,nord,\nabf,n.1,d2\n,,\nabg,nord,d1\n"
+	file := write(t, t.TempDir(), "scans.csv", table)
+	for _, tc := range []struct {
+		lang    string
+		stdin   string
+		args    []string
+		says    []string
+		exit    int
+		stored  string
+		nothing bool
+	}{
+		{"en", "", []string{file}, []string{"line 3: not stored: the row names no site, and --site is not given", "line 4: not stored: the row names no device, and --device is not given",
+			`line 5: not stored: site "n.1" must be 1 to 64`, "3 of 5 lines were not stored"}, exitFailure, "2 stored", false},
+		{"fr", table, []string{"--csv"}, []string{"ligne 3 : non enregistrée : la ligne ne nomme pas de site, et --site n'est pas donné", "ligne 4 : non enregistrée : la ligne ne nomme pas d'appareil, et --device n'est pas donné"}, exitFailure, "2 enregistrées", false},
+		{"en", "scan,site\nabc,sud\n", []string{"--csv"}, []string{"--device is missing, and the table has no column device"}, exitUsage, "", true},
+		{"fr", "scan,device\nabc,d2\n", []string{"--csv"}, []string{"--site manque, et le tableau n'a pas de colonne site"}, exitUsage, "", true},
+		{"en", "abc\n", []string{"--device", "d"}, []string{"--site is missing: it says where"}, exitUsage, "", true},
+	} {
+		r := inProcess(t, nil, tc.stdin, append([]string{"publish", "--config", config, "--lang", tc.lang}, tc.args...)...)
+		for _, s := range tc.says {
+			if !strings.Contains(r.stderr, s) {
+				t.Errorf("%v does not say %q: %s", tc.args, s, r.stderr)
+			}
+		}
+		if r.code != tc.exit || !strings.Contains(r.stdout, tc.stored) || tc.nothing != (r.stdout == "") {
+			t.Errorf("%v: %+v", tc.args, r)
+		}
+	}
+}
+
+// TestABlankLineIsNoScan, nor is a row of a table without a value; the lines after it keep their numbers.
+func TestABlankLineIsNoScan(t *testing.T) {
+	quoted := string(doors.Encode(packText))
+	for name, text := range map[string]string{
+		"ndjson": "\n{\"scan\":" + quoted + "}\n \t\r\n\r\n{bad\n",
+		"csv":    "scan,ref\n\"" + packText + "\",\n,\n , \nabc,x,y\"z\n",
+	} {
+		f := publishFlags{csv: name == "csv"}
+		q := &fakeQueue{}
+		out, errs, err := publishTo(t, q, f, strings.NewReader(text), "-")
+		if err == nil || len(q.events) != 1 || q.events[0].Line != 2 || out != "1 stored, 0 there already, 1 not stored\n" || !strings.Contains(errs, "line 5: not stored") {
+			t.Errorf("%s: %v, %d events, %s%s", name, err, len(q.events), out, errs)
+		}
+		args := []string{"publish", "--dry-run"}
+		if f.csv {
+			args = append(args, "--csv")
+		}
+		r := inProcess(t, nil, text, args...)
+		if lines := strings.Split(strings.TrimSpace(r.stdout), "\n"); r.code != 0 || len(lines) != 2 || !strings.HasPrefix(lines[0], "2  ok") || !strings.HasPrefix(lines[1], "     5  ") {
+			t.Errorf("%s, dry run: %+v", name, r)
+		}
+	}
+}
+
 func TestALineThatFailsDoesNotStopTheOthers(t *testing.T) {
 	text := packText + "\n{bad\n" + packText + "\n" + packText + "\n"
 	q := &fakeQueue{fail: map[int]error{1: errors.New("stream says no")}}

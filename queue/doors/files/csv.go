@@ -187,8 +187,9 @@ func (c *CSV) Next() (Entry, error) {
 		return Entry{}, err
 	}
 	line, _ := c.r.FieldPos(0)
-	e, object, pack := Entry{Line: line}, map[string]json.RawMessage{}, map[string]string{}
+	e, object, pack := Entry{Line: line, Empty: true}, map[string]json.RawMessage{}, map[string]string{}
 	for i, value := range record {
+		e.Empty = e.Empty && strings.TrimSpace(value) == "" // a sheet's last rows
 		if i >= len(c.columns) || value == "" {
 			continue
 		}
@@ -209,6 +210,9 @@ func (c *CSV) Next() (Entry, error) {
 	e.finish(object, pack)
 	return e, nil
 }
+
+// Has says whether the table has a column for the field of the event (site, device, op ...). No table has none.
+func (c *CSV) Has(field string) bool { return c != nil && slices.Contains(c.columns, field) }
 
 // Ready implements Input: the table is in memory.
 func (c *CSV) Ready() bool { return true }

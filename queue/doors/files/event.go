@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -139,16 +138,6 @@ func (d *Defaults) Complete(e Entry) (Event, error) {
 	ev.Body, ev.Decoded, err = e.Draft.Decode(ev.Site, ev.Device)
 	ev.ID = ev.Decoded.ID
 	return ev, err
-}
-
-// CheckSource says whether the event's site and device can stand in a subject.
-func (ev *Event) CheckSource() error {
-	for _, token := range []string{ev.Site, ev.Device} {
-		if !scan.ValidToken(token) {
-			return fmt.Errorf("site and device must be 1 to 64 of A-Z a-z 0-9 _ -, not %q", token)
-		}
-	}
-	return nil
 }
 
 // fill adds what the line does not say, and tells whether the line had a time.

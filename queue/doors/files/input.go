@@ -21,7 +21,7 @@ type Entry struct {
 	Site, Device string          // of the line itself (CSV), or ""
 	Text         string          // raw text of the data carrier, if the line is nothing else
 	Fault        *scan.Malformed // the line can be no event
-	Empty        bool            // the line holds nothing: it is no scan
+	Empty        bool            // the line holds nothing, or blanks only: it is no scan
 }
 
 // Input gives the entries one after another.
@@ -85,7 +85,7 @@ func (l *Lines) Next() (Entry, error) {
 		return e, nil
 	}
 	e.Draft, e.Text, e.Fault = doors.FromLine(line)
-	e.Empty = e.Fault == nil && (len(line) == 0 || string(line) == `""`)
+	e.Empty = e.Fault == nil && (len(bytes.Trim(line, " \t\r")) == 0 || string(line) == `""`)
 	return e, nil
 }
 
