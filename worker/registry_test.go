@@ -299,13 +299,16 @@ func (r *registry) wrote(call nmvs.Call, read, stood bool) {
 		r.flights[p.Serial][call.C]++
 	}
 	for _, p := range call.Packs {
-		// A second copy whose sender stood still between its look and this write is late, within A3: the first one's
-		// answer may have settled the pack meanwhile, and NMVS refuses the id.
-		if stood && r.spent(call.C, p.Serial) {
-			continue
+		// A second copy is late, within A3, when the first one's answer settles the pack as it leaves, and NMVS refuses
+		// the id: behind a sender that stood still between its look and this write, or while that answer stands on the
+		// ledger and not yet in the projection, which the sender asked (seed 985314).
+		spent := r.spent(call.C, p.Serial)
+		if !spent || !stood {
+			r.w.holdWitness(call, p.Serial)
 		}
-		r.w.holdWitness(call, p.Serial)
-		r.w.holdOpen("written", call, p)
+		if !spent {
+			r.w.holdOpen("written", call, p)
+		}
 	}
 }
 
