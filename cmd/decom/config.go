@@ -77,6 +77,11 @@ type NMVSConfig struct {
 	Endpoints EndpointsConfig `yaml:"endpoints"`
 	// CA is the PEM file of the authority that signed NMVS. Empty: the system's.
 	CA string `yaml:"ca" path:"true"`
+	// IdleTimeout is how long NMVS keeps an idle connection open, LongestCall the longest time that it
+	// works on a call, as its operator or a qualification says. A hold must be longer than t_send and
+	// both (protocol.md sections 1, A3, and 5). Default 0: not known, and not compared.
+	IdleTimeout time.Duration `yaml:"idle_timeout"`
+	LongestCall time.Duration `yaml:"longest_call"`
 }
 
 // EndpointsConfig holds one https URL a service (nmvs-interface.md 1.2).

@@ -195,6 +195,14 @@ func (k *checker) nmvs() {
 	if n.Version < 2 || n.Version > 5 {
 		k.bad("nmvs.version", "%d: interface versions are 2 to 5", n.Version)
 	}
+	for _, it := range []struct {
+		key string
+		d   time.Duration
+	}{{"idle_timeout", n.IdleTimeout}, {"longest_call", n.LongestCall}} {
+		if it.d < 0 {
+			k.bad("nmvs."+it.key, "%s: must not be negative", plainDuration(it.d))
+		}
+	}
 	e := n.Endpoints
 	for _, it := range []struct{ key, url string }{{"single", e.Single}, {"bulk", e.Bulk}, {"mixed", e.Mixed}, {"support", e.Support}} {
 		if it.url == "" {
@@ -243,8 +251,8 @@ func (k *checker) protocol(prefix string, p ProtocolConfig) {
 }
 
 // hold keeps protocol.md section 5: T_HOLD > T_SEND + NMVS's idle-connection
-// timeout + its longest processing. The last two are NMVS's and not known here;
-// t_reuse and t_http are what we assume of them.
+// timeout + its longest processing. The last two are NMVS's: nmvs.idle_timeout and
+// nmvs.longest_call where somebody knows them, t_reuse and t_http are what we assume of them else.
 func (k *checker) hold(prefix, key string, hold time.Duration, p ProtocolConfig, tHTTP time.Duration) {
 	if hold <= 0 || p.TSend <= 0 {
 		return
@@ -252,6 +260,12 @@ func (k *checker) hold(prefix, key string, hold time.Duration, p ProtocolConfig,
 	if least := p.TSend + p.TReuse; hold <= least {
 		k.bad(prefix+key, "%s: must be more than t_send + t_reuse (%s), or a late copy of a call could meet its repetition",
 			plainDuration(hold), plainDuration(least))
+		return
+	}
+	n := k.c.NMVS
+	if least := p.TSend + n.IdleTimeout + n.LongestCall; least > p.TSend && hold <= least {
+		k.warn("%s%s is %s, not more than t_send + nmvs.idle_timeout + nmvs.longest_call (%s): a late copy of a call could meet its repetition",
+			prefix, key, plainDuration(hold), plainDuration(least))
 		return
 	}
 	if all := p.TSend + p.TReuse + tHTTP; hold <= all {

@@ -131,8 +131,9 @@ var configFrench = map[string]string{
 
 	// protocol.
 	"%d: 0, 1 or 2": "%d : 0, 1 ou 2",
-	"%s: must be more than t_send + t_reuse (%s), or a late copy of a call could meet its repetition":         "%s : doit dépasser t_send + t_reuse (%s), sinon une copie tardive d'un appel pourrait rencontrer sa répétition",
-	"%s%s is %s, not more than t_send + t_reuse + t_http (%s): only safe where NMVS answers faster than that": "%s%s vaut %s, pas plus que t_send + t_reuse + t_http (%s) : sûr seulement là où le NMVS répond plus vite",
+	"%s: must be more than t_send + t_reuse (%s), or a late copy of a call could meet its repetition":                                "%s : doit dépasser t_send + t_reuse (%s), sinon une copie tardive d'un appel pourrait rencontrer sa répétition",
+	"%s%s is %s, not more than t_send + nmvs.idle_timeout + nmvs.longest_call (%s): a late copy of a call could meet its repetition": "%s%s vaut %s, pas plus que t_send + nmvs.idle_timeout + nmvs.longest_call (%s) : une copie tardive d'un appel pourrait rencontrer sa répétition",
+	"%s%s is %s, not more than t_send + t_reuse + t_http (%s): only safe where NMVS answers faster than that":                        "%s%s vaut %s, pas plus que t_send + t_reuse + t_http (%s) : sûr seulement là où le NMVS répond plus vite",
 
 	// accounts.
 	"is empty: give at least one NMVS login and its sites":                                               "est vide : donner au moins un identifiant NMVS et ses sites",

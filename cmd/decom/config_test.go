@@ -332,3 +332,35 @@ func TestMergedAccountsOfAYAMLAnchorAreRead(t *testing.T) {
 		}
 	}
 }
+
+// TestAHoldIsComparedWithWhatNMVSNeeds, where the configuration says it: an account's own hold, too, to the millisecond.
+func TestAHoldIsComparedWithWhatNMVSNeeds(t *testing.T) {
+	const single, bulk = "protocol.t_hold_single is ", "protocol.t_hold_bulk is "
+	for _, tc := range []struct {
+		sets []string
+		says []string
+	}{
+		{nil, nil},
+		{[]string{"nmvs.idle_timeout=10m", "nmvs.longest_call=9m56s"}, nil}, // 3 s of t_send: 19 min 59 s
+		{[]string{"nmvs.idle_timeout=10m", "nmvs.longest_call=9m57s"}, []string{single}},
+		{[]string{"nmvs.idle_timeout=25m"}, []string{single}},
+		{[]string{"nmvs.longest_call=24h"}, []string{single, bulk}},
+		{[]string{"nmvs.idle_timeout=10m", "nmvs.longest_call=5m", "accounts.0.protocol.t_hold_single=15m"}, []string{"accounts.0." + single + "15m"}},
+	} {
+		_, warnings, err := load(t, needQueue, minimal, nil, tc.sets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range tc.says {
+			if !strings.Contains(warnings, s) {
+				t.Errorf("%v does not say %q: %s", tc.sets, s, warnings)
+			}
+		}
+		if n := strings.Count(warnings, "nmvs.longest_call ("); n != len(tc.says) {
+			t.Errorf("%v: %d warnings, want %d: %s", tc.sets, n, len(tc.says), warnings)
+		}
+	}
+	if _, _, err := load(t, needQueue, minimal, nil, []string{"nmvs.idle_timeout=-1s"}); err == nil || !strings.Contains(err.Error(), "nmvs.idle_timeout: -1s: must not be negative") {
+		t.Errorf("a negative time: %v", err)
+	}
+}

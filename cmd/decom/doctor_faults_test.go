@@ -121,6 +121,10 @@ func TestDoctorFindsWhatIsWrongWithNMVS(t *testing.T) {
 		report, _ := c.examine(t, nil, args...)
 		return report
 	}
+	known := with("nmvs.idle_timeout=2m", "nmvs.longest_call=1m", "protocol.t_hold_single=20m", "protocol.t_hold_bulk=24h")
+	known.expect(t, "nmvs.hold", "", levelOK, "20m, is longer than what NMVS needs")
+	with("nmvs.idle_timeout=15m", "nmvs.longest_call=5m", "protocol.t_hold_single=20m", "protocol.t_hold_bulk=24h").
+		expect(t, "config", "", levelWarn, "protocol.t_hold_single is 20m, not more than t_send + nmvs.idle_timeout + nmvs.longest_call")
 	with("nmvs.endpoints.single=https://nmvs.invalid:8443/x").expect(t, "nmvs.dns", "nmvs.invalid", levelFail, "")
 	with("nmvs.endpoints.single=https://127.0.0.1:1/x").expect(t, "nmvs.tcp", "127.0.0.1:1", levelFail, "refused")
 	stranger, err := sim.NewPKI(t.TempDir(), "robot01")

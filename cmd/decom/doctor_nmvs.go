@@ -30,6 +30,7 @@ type endpoint struct {
 
 // nmvs looks at the repository: its addresses once, then each account's side of it.
 func (d *doctor) nmvs(ctx context.Context) {
+	d.hold()
 	ends := d.endpoints()
 	for i := range ends {
 		d.reach(ctx, &ends[i])
@@ -69,6 +70,34 @@ func (d *doctor) nmvs(ctx context.Context) {
 			d.add(f)
 		}
 	}
+}
+
+// hold says whether T_HOLD was held against NMVS's own times (protocol.md sections 1, A3, and 5). One that
+// is too short is a warning of the configuration.
+func (d *doctor) hold() {
+	n, p := d.cfg.NMVS, d.cfg.Protocol
+	if n.IdleTimeout == 0 || n.LongestCall == 0 {
+		d.ok("nmvs.hold", "", tr("t_hold_single %s, t_hold_bulk %s : à comparer avec le NMVS quand nmvs.idle_timeout et nmvs.longest_call seront connus",
+			"t_hold_single %s, t_hold_bulk %s: to be compared with NMVS once nmvs.idle_timeout and nmvs.longest_call are known",
+			plainDuration(p.THoldSingle), plainDuration(p.THoldBulk)))
+		return
+	}
+	shortest, least := p.THoldSingle, p.TSend
+	for _, p := range append([]ProtocolConfig{p}, settings(d.cfg)...) {
+		shortest, least = min(shortest, p.THoldSingle, p.THoldBulk), max(least, p.TSend)
+	}
+	if least += n.IdleTimeout + n.LongestCall; shortest > least {
+		d.ok("nmvs.hold", "", tr("la plus courte attente, %s, dépasse ce qu'il faut au NMVS, %s", "the shortest hold, %s, is longer than what NMVS needs, %s",
+			plainDuration(shortest), plainDuration(least)))
+	}
+}
+
+// settings are the accounts' own protocol parameters.
+func settings(c *loaded) (all []ProtocolConfig) {
+	for i := range c.Accounts {
+		all = append(all, c.Accounts[i].Settings(c.Protocol))
+	}
+	return all
 }
 
 // endpoints returns each address of the configuration once, in its services' order.

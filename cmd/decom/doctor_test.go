@@ -150,7 +150,7 @@ func TestDoctorIsGreenWhenAllIsWell(t *testing.T) {
 	green(report, r)
 	for _, check := range []string{"config", "dir.write", "dir.space", "files.limit", "worker", "nats.server", "nats.sync", "nats.latency", "nats.clock",
 		"nats.streams", "nats.capture", "nats.unrouted", "redis.server", "redis.persistence", "redis.latency",
-		"nmvs.tcp", "nmvs.certificate", "nmvs.tls", "nmvs.clock", "nmvs.ping"} {
+		"nmvs.hold", "nmvs.tcp", "nmvs.certificate", "nmvs.tls", "nmvs.clock", "nmvs.ping"} {
 		if _, ok := report.find(check, ""); !ok {
 			t.Errorf("%s was not checked", check)
 		}
