@@ -50,6 +50,8 @@ type Account struct {
 	troubles troubles // any goroutine
 
 	wake chan struct{} // capacity 1: somebody wants the loop to look again
+
+	piecePacks int // different packs that a synchronisation projects by one call; 0: as many as one takes; tests make it small
 }
 
 // New returns the loop of one account. It starts nothing.

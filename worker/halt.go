@@ -132,6 +132,7 @@ func (l *loop) waitResume(ctx, work context.Context) error {
 	}
 	// Everything known is read anew: the person may have dealt with lost records.
 	l.book, l.bookAt, l.head, l.haltedAt = nil, 0, ledger.Head{}, ""
+	l.haltRead = nil // whoever resumes looked for halts up to the ledger's end
 	l.opened = newOpenings()
 	l.doubts = map[string]*doubt{}
 	l.alerts = nil // what a person looked at does not count again

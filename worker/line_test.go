@@ -44,6 +44,7 @@ type world struct {
 	cfg    Config
 	rate   ratelimit.Rate
 	limits map[string]ratelimit.Rate // by service; nil: rate for each
+	pieces int                       // packs that a synchronisation projects at once; 0: as many as in production
 	tempo  int                       // every wait of the world is that many times shorter; 0: none is
 
 	resumes int  // halts that a person ended
@@ -139,6 +140,7 @@ func (w *world) start(name string, rank int) *process {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	p.acc.piecePacks = w.pieces
 	pub := &Publisher{Account: acc, Sites: []string{site}, Outbox: p.conn.Outbox(acc), Outcomes: p.conn, Records: p.conn.Ledger(acc),
 		Recent: p.acc.Recent, After: p.acc.RecentAfter, Broken: p.acc.ChainBroken, Traces: p.acc.Traces()}
 	w.mu.Lock()

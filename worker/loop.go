@@ -76,6 +76,9 @@ type loop struct {
 
 	resumedAt uint64 // sequence of the last resume that was read
 
+	haltRead   *ledger.Fact // the last halt or resume that a synchronisation has read, until one comes to an end and follows it
+	haltReadAt uint64       // where it stands
+
 	controls   ledger.Controls // what people set, by the records read
 	withheld   withholding     // batches and devices of which nothing new is opened
 	tally      *tally          // what the answers say of batches and devices

@@ -143,6 +143,7 @@ func newChaos(w *world, seed uint64) (*chaos, error) {
 	var err error
 	c.plan, err = planOf(rand.New(rand.NewPCG(seed, 11)), *forcePlan)
 	c.withhold = c.withhold || withholds(seed)
+	w.pieces = rand.New(rand.NewPCG(seed, 78)).IntN(3) // small ones: a rebuild of few records is one of many pieces, too
 	w.tracing = true
 	return c, err
 }

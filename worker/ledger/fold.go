@@ -42,28 +42,37 @@ func (x *Index) Merge(next Index) {
 func (r *Record) Touched() []scan.PackID {
 	ks := make([]scan.PackID, 0, r.Packs())
 	seen := make(map[scan.PackID]bool, r.Packs())
-	add := func(k scan.PackID) {
-		if k != "" && !seen[k] {
+	r.EachTouched(func(k scan.PackID) {
+		if !seen[k] {
 			seen[k] = true
 			ks = append(ks, k)
 		}
-	}
+	})
+	return ks
+}
+
+// EachTouched calls fn with the packs whose states [Fold] needs; with a pack that several entries
+// name as often.
+func (r *Record) EachTouched(fn func(scan.PackID)) {
 	for i := range r.Note {
-		add(r.Note[i].K)
+		if k := r.Note[i].K; k != "" {
+			fn(k)
+		}
 	}
 	for i := range r.Open {
 		for j := range r.Open[i].Packs {
 			if p, err := r.Open[i].Pack(j); err == nil {
-				add(p.ID())
+				fn(p.ID())
 			}
 		}
 	}
 	for i := range r.Fact {
 		for j := range r.Fact[i].Packs {
-			add(r.Fact[i].Packs[j].K)
+			if k := r.Fact[i].Packs[j].K; k != "" {
+				fn(k)
+			}
 		}
 	}
-	return ks
 }
 
 // Fold is the meaning of a record: it changes states, which must hold every
