@@ -24,6 +24,8 @@ const pieceBytes = 4 << 20
 // of one piece needs no second goroutine; the others end theirs before read returns.
 type projector struct {
 	*loop
+	alive     func()      // called as long as it goes on, see syncTry
+	end       uint64      // the ledger's last record when the synchronisation began
 	redis     ledger.Head // Redis's head when the synchronisation began
 	at        ledger.Head // last record read
 	collected piece       // what comes next
@@ -34,9 +36,8 @@ type projector struct {
 	away   piece          // that goroutine's, as all below
 	failed error          // the first piece that could not be projected ends the synchronisation
 	shown  ledger.Head    // Redis's head, moved by each projected piece
-	// What the pieces left open: nobody else can have changed it while the head is where this
-	// synchronisation moved it to, see ownStates.
-	left ownStates
+	left   ownStates      // what the pieces left open
+	met    *met           // the packs that they named; nil: Redis was not empty
 }
 
 // piece is records that follow each other, for one call.
@@ -54,8 +55,8 @@ func (t *piece) reset() {
 	*t = piece{heads: t.heads[:0], recs: t.recs[:0], packs: t.packs[:0]}
 }
 
-func newProjector(l *loop, redis ledger.Head) *projector {
-	return &projector{loop: l, redis: redis, shown: redis, known: map[scan.PackID]struct{}{},
+func newProjector(l *loop, redis ledger.Head, end uint64, alive func()) *projector {
+	return &projector{loop: l, alive: alive, end: end, redis: redis, shown: redis, known: map[scan.PackID]struct{}{},
 		most: cmp.Or(l.piecePacks, packstate.MaxPacks), left: ownStates{}}
 }
 
@@ -90,6 +91,7 @@ func (p *projector) take(ctx context.Context, e queue.Entry) error {
 		return errHalt(whyChain)
 	}
 	p.at = here
+	p.alive()
 	if e.Seq > p.bookAt {
 		p.tally.add(e.Seq, r, p.book)
 		p.book.Add(e.Seq, r)
@@ -154,6 +156,10 @@ func (p *projector) send(ctx context.Context) error {
 	p.away.reset()
 	p.collected, p.away = p.away, p.collected
 	clear(p.known)
+	if p.redis.Seq == 0 && p.met == nil { // the first of many pieces, for an empty Redis: most packs will be new
+		gone := p.away.heads[len(p.away.heads)-1].Seq
+		p.met = newMet(len(p.away.packs) * int(max(p.end, gone)/gone))
+	}
 	p.onWay.Go(func() { p.failed = p.project(ctx, &p.away) })
 	return nil
 }
@@ -169,7 +175,7 @@ func (p *projector) project(ctx context.Context, t *piece) error {
 	if len(t.recs) == 0 {
 		return nil
 	}
-	st, states, err := p.deps.State.View(ctx, p.cfg.Account, p.shown, p.left.unknown(t.packs))
+	st, states, err := p.deps.State.View(ctx, p.cfg.Account, p.shown, p.unknown(t.packs))
 	if err != nil {
 		return fmt.Errorf("view: %w", err)
 	}
@@ -203,6 +209,24 @@ func (p *projector) project(ctx context.Context, t *piece) error {
 	p.shown = next
 	p.left.folded(states, true)
 	return p.own(ctx, states)
+}
+
+// unknown returns those of the piece's packs that have to be viewed. Each piece that landed moved
+// the head from where the one before had moved it to, and apply is the only writer: between two
+// pieces nobody else can have changed a pack, and where somebody did since, neither view nor apply
+// says OK, whatever they name. So what the pieces left open is what Redis holds, as for ownStates; and in a
+// projection that began empty, at (0, ""), a pack that no piece named is not there.
+func (p *projector) unknown(ks []scan.PackID) []scan.PackID {
+	if p.met == nil {
+		return p.left.unknown(ks)
+	}
+	ask := make([]scan.PackID, 0, len(ks))
+	for _, k := range ks {
+		if p.met.add(k) {
+			ask = append(ask, k)
+		}
+	}
+	return p.left.unknown(ask)
 }
 
 // own claims the projected packs that this account holds: a Redis that lost who holds

@@ -37,31 +37,12 @@ const (
 // when work ends. A contradiction latches the account instead of returning an error.
 func (l *loop) synchronise(work context.Context) error {
 	l.ours.forget()
-	err := errLong
-	for errors.Is(err, errLong) {
-		err = l.syncPatiently(work)
-	}
-	var h errHalt
-	switch {
-	case errors.As(err, &h):
-		l.halt(work, string(h))
-		return nil
-	case errors.Is(err, errHalted):
-		l.latch(errHalted.Error())
-		return nil
-	}
-	return err
-}
-
-// syncPatiently tries until a synchronisation comes to an end, one way or another, or was too
-// long for one try.
-func (l *loop) syncPatiently(work context.Context) error {
 	ahead := 0
-	return l.patiently(work, "ledger or Redis", func(ctx context.Context) error {
+	err := l.patiently(work, "ledger or Redis", func(ctx context.Context) error {
 		for {
-			err := l.syncOnce(ctx)
+			err := l.syncTry(work)
 			switch {
-			case errors.Is(err, errAgain):
+			case errors.Is(err, errAgain) && ctx.Err() == nil:
 				continue
 			case errors.Is(err, errAhead):
 				if ahead++; ahead >= lossTries {
@@ -74,12 +55,31 @@ func (l *loop) syncPatiently(work context.Context) error {
 			}
 			return err
 		}
-	}, errHalt(whyBrake), errHalt(whyLost), errHalt(whyFork), errHalt(whyChain), errHalt(whyFold), errHalted, errLong)
+	}, errHalt(whyBrake), errHalt(whyLost), errHalt(whyFork), errHalt(whyChain), errHalt(whyFold), errHalted)
+	var h errHalt
+	switch {
+	case errors.As(err, &h):
+		l.halt(work, string(h))
+		return nil
+	case errors.Is(err, errHalted):
+		l.latch(errHalted.Error())
+		return nil
+	}
+	return err
 }
 
-// errLong says that a try ran out of time while it projected one piece after another: the
-// next one goes on where it ended.
-var errLong = errors.New("the ledger is long")
+// syncTry is one try. It has as much time as it needs while one record after another is taken: a
+// ledger may be long. It ends when nothing comes, or Redis takes nothing, for as long as one call may take.
+func (l *loop) syncTry(work context.Context) error {
+	ctx, stop := context.WithCancelCause(work)
+	defer stop(nil)
+	limit := time.AfterFunc(storeTimeout, func() { stop(context.DeadlineExceeded) })
+	defer limit.Stop()
+	return l.syncOnce(ctx, func() {
+		limit.Reset(storeTimeout)
+		l.pulse.beat()
+	})
+}
 
 // errAhead says that Redis holds a newer head than the ledger's last record.
 var errAhead = errors.New("the ledger is behind Redis")
@@ -93,7 +93,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func (l *loop) syncOnce(ctx context.Context) error {
+// syncOnce calls alive for each record that it takes.
+func (l *loop) syncOnce(ctx context.Context, alive func()) error {
 	redis, has, err := l.deps.State.Head(ctx, l.cfg.Account)
 	if err != nil {
 		return fmt.Errorf("head: %w", err)
@@ -116,12 +117,9 @@ func (l *loop) syncOnce(ctx context.Context) error {
 			return fmt.Errorf("begin: %w", err)
 		}
 	}
-	p := newProjector(l, redis)
+	p := newProjector(l, redis, last.Seq, alive)
 	if any {
 		if err := p.read(ctx, min(redis.Seq, l.bookAt)+1); err != nil {
-			if ctx.Err() != nil && p.shown.Seq > redis.Seq {
-				return errLong
-			}
 			return err
 		}
 		if p.at.Seq == 0 && last.Seq == redis.Seq && (last.Hash != redis.Hash || l.head.Seq == redis.Seq && l.head != redis) {
