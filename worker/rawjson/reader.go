@@ -16,16 +16,7 @@ type Reader struct {
 
 // NewReader returns a reader of s, which must be UTF-8 to be read at all. Strings that it
 // returns keep s in memory.
-func NewReader(s string) Reader { return Reader{s: s, bad: !ascii(s) && !utf8.ValidString(s)} }
-
-func ascii(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if s[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
-}
+func NewReader(s string) Reader { return Reader{s: s, bad: !utf8.ValidString(s)} }
 
 // Spoil says that the text is one for encoding/json.
 func (r *Reader) Spoil() { r.bad = true }

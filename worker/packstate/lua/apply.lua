@@ -9,9 +9,9 @@ if head == ARGV[2] then return 'same' end
 local at = place(head, ARGV[1])
 if at ~= 'ok' then return at end
 
-local n = 7
-for i = 6, #KEYS do
-  redis.call('HSET', KEYS[i], ARGV[n], ARGV[n + 1])
+local call, keys, args, n = redis.call, KEYS, ARGV, 7 -- locals: this runs for each pack
+for i = 6, #keys do
+  call('HSET', keys[i], args[n], args[n + 1])
   n = n + 2
 end
 for _ = 1, tonumber(ARGV[4]) do

@@ -27,11 +27,11 @@ end
 -- text: a byte with the value's length (0: no such pack, at most 64), then the value. One text
 -- for all costs server and client far less than a reply for each.
 local function values(k, a)
-  local out = {}
-  for i = 1, #KEYS - k do
-    local v = redis.call('HGET', KEYS[k + i], ARGV[a + i]) or ''
+  local call, char, keys, args, out = redis.call, string.char, KEYS, ARGV, {}
+  for i = 1, #keys - k do
+    local v = call('HGET', keys[k + i], args[a + i]) or ''
     if #v > 64 then v = '?' end -- not ours: no version of a value begins so
-    out[2 * i - 1], out[2 * i] = string.char(#v), v
+    out[2 * i - 1], out[2 * i] = char(#v), v
   end
   return table.concat(out)
 end
