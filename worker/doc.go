@@ -39,7 +39,9 @@
 //
 // An [Account] owns every goroutine of one NMVS login. One goroutine, the loop, owns all
 // state and does all writing to the ledger; fetchLoop takes scans; a goroutine for each
-// call in flight, at most Config.Parallel, only speaks to NMVS and hands back an ending.
+// call in flight, at most Config.Parallel, only speaks to NMVS and hands back an ending; a
+// synchronisation of many records has one more, which projects some while the loop reads the
+// next (projector.go).
 // Any number of processes may run the same account: the ledger's compare-and-set
 // keeps them apart, ranks only keep them from racing. The Publisher is apart from the
 // loop and follows the ledger.
