@@ -24,6 +24,7 @@ const (
 	roleSim   = "sim"   // the simulator of NMVS with as many accounts as asked for
 	roleLean  = "lean"  // the bare pipeline
 	rolePlain = "plain" // what a user would write
+	roleCalls = "calls" // single calls and nothing else
 )
 
 // natsSpec, simSpec: what a child is told; natsReady, simReady: what it says when it is ready.
@@ -75,7 +76,7 @@ func Serve(ctx context.Context, role string, in io.Reader, out io.Writer) error 
 		return serveNATS(ctx, spec, say)
 	case roleSim:
 		return serveSim(ctx, spec, say)
-	case roleLean, rolePlain:
+	case roleLean, rolePlain, roleCalls:
 		return serveBare(ctx, role, spec, say)
 	}
 	return fmt.Errorf("no such part: %q", role)

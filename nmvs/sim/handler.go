@@ -65,15 +65,15 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request, svc nmvs.Service) {
 		http.Error(w, "request too large", http.StatusRequestEntityTooLarge)
 		return
 	}
-	c := &call{svc: svc}
+	c := &call{svc: svc, came: time.Now()}
 	c.q, c.bad = parse(body, s.table, s.parseOptions())
 	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 		c.q.cert = r.TLS.PeerCertificates[0].Subject.CommonName
 	}
 	s.arrive(c)
-	s.sleep(c.before)
+	s.sleep(time.Until(c.came.Add(c.before)))
 	res := s.run(c)
-	s.sleep(c.after)
+	s.sleep(time.Until(c.came.Add(c.before + c.after))) // so that a timer's lateness does not count twice
 	s.deliver(w, r, c, res)
 }
 
@@ -112,6 +112,7 @@ type call struct {
 	bad           *refusal
 	fault         *Fault
 	maintained    bool
+	came          time.Time
 	before, after time.Duration
 }
 
