@@ -41,7 +41,9 @@ type Account struct {
 	draining atomic.Bool                 // what is unsent stays unsent
 	behind   atomic.Bool                 // a sender found Redis ahead of head: the loop must synchronise
 	hurried  atomic.Bool                 // somebody says that the ledger has news
+	writing  atomic.Bool                 // the loop is between append and apply: Redis may be ahead of head for a moment
 	live     atomic.Pointer[Live]        // as configured now
+	moves    headMoves                   // tells senders that head has moved
 
 	recent recent  // what the loop wrote lately
 	traces *Traces // nil: nobody traces
@@ -113,6 +115,7 @@ func (a *Account) Run(ctx context.Context) error {
 	wg.Go(func() { a.fetchLoop(fetching, l.asks, l.fetched) })
 	err := l.run(ctx, work)
 	a.pulse.run(false) // what follows waits for answers, which may take longer than a loop may stand still
+	l.ahead.close()
 	endFetch()
 	if l.express.stop != nil {
 		l.express.stop()

@@ -75,6 +75,8 @@ type Config struct {
 
 	AlertLimit int           // alerts that may be our own fault, per hour, before the account halts; default 3
 	Drain      time.Duration // beyond THTTP, for the last facts; default 5 s
+
+	ahead int // attempts that may wait for a slot, whatever Parallel is: tests with few calls; 0: as ahead.go says
 }
 
 func (c Config) withDefaults() Config {

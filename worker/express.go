@@ -57,7 +57,11 @@ func (l *loop) watched() <-chan queue.Delivery {
 	for ahead < len(l.items) && queue.IsWatched(l.items[ahead].Delivery) {
 		ahead++
 	}
-	if ahead >= min(l.free(), l.lanes.tokens) {
+	places := l.places()
+	if ahead < places && ahead >= l.lanes.tokens && len(l.express.live) > 0 { // what is fetched ahead brings no tokens
+		l.lanes.tokens += l.deps.Limiter.TryTake(nmvs.Single.String(), 1)
+	}
+	if ahead >= min(places, l.lanes.tokens) {
 		return nil
 	}
 	return l.express.live

@@ -34,11 +34,21 @@ func (l *loop) free() int {
 	return l.deps.Limiter.Parallel(l.cfg.Parallel) - l.inflight - l.reserved
 }
 
+// places is how many single calls may be opened: those that may start, and a few that may wait
+// for a slot.
+func (l *loop) places() int {
+	n := l.free()
+	if waiting, room := l.ahead.len(), l.aheadRoom(); waiting+room > 0 {
+		n += room - waiting
+	}
+	return n
+}
+
 // capacity counts slots and tokens, taking a bulk's token in hand if a bulk is worth
 // it for what waits, or for the candidates in hand. It never waits.
 func (l *loop) capacity(candidates int) room {
 	var r room
-	free := l.free()
+	free := l.places()
 	if free <= 0 || l.paused || l.latched.Load() || l.draining.Load() {
 		return r
 	}

@@ -38,7 +38,7 @@ type loop struct {
 	cfg     Config // the account's, with what changed since: senders and others read Account's
 	asks    chan ask
 	fetched chan batch
-	ended   chan ending // capacity: one for every call that may be in flight
+	ended   chan ending // capacity: one for every call that may be in flight or wait for a slot
 	senders sync.WaitGroup
 
 	head   ledger.Head // last record known to be on the ledger
@@ -49,6 +49,7 @@ type loop struct {
 
 	items    []item  // scans for the next round
 	spare    spare   // scans for later ones
+	ahead    ahead   // attempts that wait for a slot
 	claims   []claim // facts for the next round
 	fetching bool
 	standby  time.Time // a worker that stands by does not fetch before
@@ -98,9 +99,13 @@ type ending struct {
 	bulk   bool   // a submit
 	claims []claim
 	item   *item
-	token  bool        // of the single service, for the item's open
-	due    scan.PackID // a due pack that was verified, and
-	read   *reading    // what that answered, if it did
+	token  bool // of the single service, for the item's open
+	on     bool // the slot has gone to a call that waited for one
+
+	took     time.Duration // of a change call of the single service that was made, and
+	answered bool          // whether it has an answer
+	due      scan.PackID   // a due pack that was verified, and
+	read     *reading      // what that answered, if it did
 }
 
 func newLoop(a *Account) *loop {
@@ -109,7 +114,7 @@ func newLoop(a *Account) *loop {
 		cfg:     a.cfg,
 		asks:    make(chan ask),
 		fetched: make(chan batch, 1), // the one batch that is asked for
-		ended:   make(chan ending, a.cfg.Parallel),
+		ended:   make(chan ending, a.cfg.Parallel+aheadMost),
 		lanes:   lanes{size: batchSize{now: 1, max: a.cfg.Batch}},
 		sending: map[string]bool{},
 		doubts:  map[string]*doubt{}, dueReads: map[scan.PackID]dueRead{},
@@ -186,6 +191,7 @@ func (l *loop) askForScans() {
 		l.standby = now.Add(time.Duration(rank) * standbyPause)
 	}
 	r := l.capacity(0)
+	r.singles = min(r.singles, max(0, l.free())) // what is opened ahead is fetched ahead
 	if l.express.stop != nil && r.singles > 1 {
 		r.singles-- // kept for people at scanners
 	}
@@ -244,6 +250,10 @@ func (l *loop) tooManyHeld() bool {
 // gather waits until there is something to do, then takes all that is there: answers
 // that arrived during an append share the next record.
 func (l *loop) gather(ctx, work context.Context, wake time.Time) {
+	defer l.serveWaiting()
+	if since := l.ahead.first(); !since.IsZero() {
+		wake = earlier(wake, since.Add(l.cfg.TSend))
+	}
 	still := l.latched.Load()
 	if !still && !l.paused && ctx.Err() == nil {
 		wake = earlier(wake, l.nextDue)
@@ -255,21 +265,12 @@ func (l *loop) gather(ctx, work context.Context, wake time.Time) {
 		}
 		timer := time.NewTimer(time.Until(wake))
 		defer timer.Stop()
-		select {
-		case b := <-l.fetched:
-			l.take(b)
-		case e := <-l.ended:
-			l.settle(e)
-		case d := <-l.watched():
-			l.takeLive(d)
-		case <-l.wake:
-		case <-timer.C:
-		case <-stopping:
-		case <-work.Done():
+		l.takeNext(timer.C, stopping, work.Done())
+		if work.Err() != nil {
 			return
 		}
 	}
-	for {
+	for more := (<-chan time.Time)(nil); ; {
 		select {
 		case b := <-l.fetched:
 			l.take(b)
@@ -278,9 +279,40 @@ func (l *loop) gather(ctx, work context.Context, wake time.Time) {
 		case d := <-l.watched():
 			l.takeLive(d)
 		default:
-			return
+			if !l.mayGatherMore() {
+				return
+			}
+			if more == nil {
+				timer := time.NewTimer(gatherMore)
+				defer timer.Stop()
+				more = timer.C
+			}
+			if !l.takeNext(more, nil, work.Done()) {
+				return
+			}
 		}
 	}
+}
+
+// takeNext waits for what comes next, and takes it. false: it was a sign that the wait is over.
+func (l *loop) takeNext(timer <-chan time.Time, stopping, over <-chan struct{}) bool {
+	select {
+	case b := <-l.fetched:
+		l.take(b)
+	case e := <-l.ended:
+		l.settle(e)
+	case d := <-l.watched():
+		l.takeLive(d)
+	case <-l.wake:
+		return false
+	case <-timer:
+		return false
+	case <-stopping:
+		return false
+	case <-over:
+		return false
+	}
+	return true
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -327,9 +359,14 @@ func (l *loop) readItem(d queue.Delivery) item {
 	return it
 }
 
-// settle takes back a slot and what the call brought.
+// settle takes back a slot, unless another call has it already, and what the call brought.
 func (l *loop) settle(e ending) {
-	l.inflight--
+	if !e.on {
+		l.inflight--
+	}
+	if e.took > 0 {
+		l.ahead.learn(e.took, e.answered, time.Now(), l.cfg.grace(ledger.Single))
+	}
 	switch d := l.doubts[e.c]; {
 	case e.poll:
 		l.polled(e)

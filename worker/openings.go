@@ -100,7 +100,7 @@ func (l *loop) takeDue(work context.Context) ([]duePack, error) {
 		l.hungry = true
 		return nil, nil
 	}
-	if want := min(l.free(), len(ks)+len(l.items)); l.lanes.tokens < want {
+	if want := min(l.places(), len(ks)+len(l.items)); l.lanes.tokens < want {
 		l.lanes.tokens += l.deps.Limiter.TryTake(nmvs.Single.String(), want-l.lanes.tokens)
 	}
 	l.hungry = l.hungry || l.onlyBulk() && l.lanes.bulk == 0 // only what must go single can go now

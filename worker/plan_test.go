@@ -26,6 +26,7 @@ type plan struct {
 	batch     int
 	acts      int  // things that happen from outside
 	people    bool // pause, tune, continue and verify-first, from time to time
+	ahead     int  // attempts that may wait for a slot, in mode single
 	tempo     int  // the limits and what breaks them are that many times shorter; waits that production does not configure are not
 }
 
@@ -61,6 +62,9 @@ func planOf(r *rand.Rand, force string) (plan, error) {
 		p.tempo = 1
 	}
 	p.people = r.IntN(2) == 0
+	if ahead := r.IntN(4); p.mode == ModeSingle {
+		p.ahead = ahead
+	}
 	return p, p.force(force)
 }
 
@@ -90,6 +94,8 @@ func (p *plan) force(list string) error {
 			p.people = n != 0
 		case "tempo":
 			p.tempo = n
+		case "ahead":
+			p.ahead = n
 		case "withhold":
 			p.withhold = n != 0
 		case "foreign":
@@ -106,15 +112,15 @@ func (p *plan) force(list string) error {
 
 // String is what -plan takes, and more.
 func (p plan) String() string {
-	return fmt.Sprintf("workers=%d mode=%s (bulk %v, mixed %v, listing %v) doubt=%s settle=%s tolerance=%d foreign=%d stores=%s tempo=%d withhold=%v people=%v",
-		p.workers, p.mode, p.bulk, p.mixed, p.listing, p.doubt, p.settle, p.tolerance, p.foreign, p.stores, p.tempo, p.withhold, p.people)
+	return fmt.Sprintf("workers=%d mode=%s (bulk %v, mixed %v, listing %v) doubt=%s settle=%s tolerance=%d foreign=%d stores=%s tempo=%d withhold=%v people=%v ahead=%d",
+		p.workers, p.mode, p.bulk, p.mixed, p.listing, p.doubt, p.settle, p.tolerance, p.foreign, p.stores, p.tempo, p.withhold, p.people, p.ahead)
 }
 
 // settings are the plan's part of the account's configuration. Times are short, in the
 // proportions that protocol.md section 5 asks for; span shortens them to the plan's tempo.
 func (p plan) settings(c Config, span func(time.Duration) time.Duration) Config {
 	c.Parallel, c.Mode, c.UseBulk, c.UseMixed = p.parallel, p.mode, p.bulk, p.mixed
-	c.Listing = p.listing
+	c.Listing, c.ahead = p.listing, p.ahead
 	c.Batch, c.BulkFrom = p.batch, 2
 	c.Doubt, c.Settle, c.Tolerance = p.doubt, p.settle, p.tolerance
 	c.TSend, c.THTTPSingle, c.THTTPBulk, c.TGrace = max(span(3*time.Second), 500*time.Millisecond), span(30*time.Second), span(30*time.Second), span(time.Minute)

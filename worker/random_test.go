@@ -41,6 +41,7 @@ var (
 // trace and the command that replays it.
 func TestRandomSchedulesKeepEveryInvariant(t *testing.T) {
 	told, ran, began := 0, 0, time.Now() // traces are long: one is told
+	var all reached
 	seed, said := *fromSeed, began
 	say := func() {
 		if *budget > 0 {
@@ -50,7 +51,7 @@ func TestRandomSchedulesKeepEveryInvariant(t *testing.T) {
 	defer func() { say() }()
 	if exact {
 		for i := range uint64(20) { // what Go and the packages set up once draws random numbers, too
-			t.Run("warm", func(t *testing.T) { schedule(t, 1<<40+i, false) })
+			t.Run("warm", func(t *testing.T) { schedule(t, 1<<40+i, false, &reached{}) })
 		}
 	}
 	for ; seed < *fromSeed+*seeds && (*budget == 0 || time.Since(began) < *budget); seed += *eachOf {
@@ -59,16 +60,26 @@ func TestRandomSchedulesKeepEveryInvariant(t *testing.T) {
 			say()
 		}
 		ran++
-		if !t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { schedule(t, seed, told == 0) }) {
+		if !t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { schedule(t, seed, told == 0, &all) }) {
 			if told++; told == *failures {
 				t.Fatalf("%d seeds failed, the last one was %d", told, seed)
 			}
 		}
 	}
+	t.Logf("%d attempts waited for a slot; at %d of them their process ended", all.waited, all.struck)
+	if ran >= 50 && *forcePlan == "" && all.waited == 0 {
+		t.Error("no schedule opens anything ahead of a slot: it is not looked at")
+	}
+}
+
+// reached is how often schedules came to what only few of them come to.
+type reached struct {
+	waited int // attempts that waited for a slot
+	struck int // of them, where something struck the process just then
 }
 
 // schedule runs the schedule of one seed; a failure is told with the whole trace, or without.
-func schedule(t *testing.T, seed uint64, whole bool) {
+func schedule(t *testing.T, seed uint64, whole bool, all *reached) {
 	cryptotest.SetGlobalRandom(t, seed)
 	// A loop that spins lets no time pass in the bubble, so that LIVE never comes.
 	defer time.AfterFunc(time.Minute, func() { panic(fmt.Sprintf("LIVE: seed=%d runs for a minute without an end", seed)) }).Stop()
@@ -84,6 +95,9 @@ func schedule(t *testing.T, seed uint64, whole bool) {
 		}
 		defer c.report(t, seed, whole)
 		c.run()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		all.waited, all.struck = all.waited+c.reached.waited, all.struck+c.reached.struck
 	})
 }
 
@@ -123,6 +137,7 @@ type chaos struct {
 	next     strike                // what comes after some steps; guarded by mu
 	saved    packstatetest.Copy    // guarded by mu
 	sleepers map[chan struct{}]bool
+	reached  reached
 	lost     bool // the ledger lost its tail; guarded by mu
 	frost    frost
 
@@ -209,6 +224,7 @@ func (c *chaos) run() {
 	for range c.acts {
 		c.act()
 		c.actWithhold()
+		c.actAhead()
 		if c.people && c.odds("people", 0.12) {
 			c.person()
 		}
@@ -325,7 +341,18 @@ func (c *chaos) step(p *process, step string) {
 		}
 	}
 	saved := c.saved
+	if step == "S7 waits" {
+		c.reached.waited++
+	}
 	c.mu.Unlock()
+	if step == "S7 waits" && kind == "" && c.odds(p.name+" waits", 0.1) {
+		kind = "crash"
+	}
+	if step == "S7 waits" && kind == "crash" {
+		c.mu.Lock()
+		c.reached.struck++
+		c.mu.Unlock()
+	}
 	if kind != "" {
 		c.w.note("%s, at %s of %s", kind, step, p.name)
 	}
@@ -496,6 +523,18 @@ func (c *chaos) act() {
 		}
 	}
 	synctest.Wait()
+}
+
+// actAhead has all packs scanned at once: few slots then leave a backlog, from which attempts are
+// opened ahead of them.
+func (c *chaos) actAhead() {
+	if c.ahead == 0 || !c.odds("ahead", 0.3) {
+		return
+	}
+	for i := range 5 {
+		c.w.scan("d2", fmt.Sprint("S", i), []scan.Op{scan.Supply, scan.Supply, scan.UndoSupply, scan.Verify}[c.pick("ahead", 4)])
+		time.Sleep(2 * time.Millisecond)
+	}
 }
 
 func (c *chaos) op() scan.Op {

@@ -54,6 +54,8 @@ type registry struct {
 	verify  int                              // verifies written
 	pings   int
 	alerts  int
+	calls   int         // on their way; guarded by mu
+	most    int         // of them at once; guarded by mu
 	unknown int         // alerts for packs of a batch that nobody uploaded
 	stop    bool        // no byte may arrive: the account is halted
 	forgot  atomic.Bool // the projection may lose records between the sender's last look and its write
@@ -200,6 +202,8 @@ func (d door) Do(ctx context.Context, call nmvs.Call) (nmvs.Answer, error) {
 		}
 		return nmvs.Answer{C: call.C, Finding: nmvs.Finding{Class: nmvs.Success}}, nil
 	}
+	r.calling(1)
+	defer r.calling(-1)
 	read := call.Act != nmvs.ActPacks || call.Op.IsRead()
 	f := r.fateOf(d.p.name, read)
 	if !sleep(ctx, netTime) || f.dial || d.p.dead.Load() {
@@ -230,6 +234,20 @@ func (d door) Do(ctx context.Context, call nmvs.Call) (nmvs.Answer, error) {
 	r.w.note("%s writes %s: %+v", d.p.name, nameOf(call), f)
 	r.wrote(call, read, time.Since(ready) > netTime)
 	return r.travel(ctx, call, f)
+}
+
+func (r *registry) calling(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls += n
+	r.most = max(r.most, r.calls)
+}
+
+// mostCalls is how many calls were on their way at once.
+func (r *registry) mostCalls() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.most
 }
 
 // travel is a written request on its way, to its execution and back.

@@ -163,6 +163,8 @@ func (l *loop) commit(work context.Context, d *draft, states ledger.States) (sen
 	*buf = payload
 	d.started = time.Now() // the T_SEND clock starts before the append
 	prev := l.head
+	l.writing.Store(true)
+	defer l.writing.Store(false)
 	slow := l.beginAppend()
 	next, err := l.deps.Records.Append(work, prev, payload)
 	l.endAppend(slow)
@@ -307,18 +309,15 @@ func (l *loop) launch(work context.Context, d *draft, sendable bool) {
 			}
 			continue
 		}
-		l.inflight++
 		l.sending[o.C] = true
 		a := *att // the loop goes on changing the book's
-		job := sendJob{att: &a, started: d.started}
-		l.senders.Go(func() { l.ended <- l.send(work, job) })
+		l.begin(l.sendOf(work, sendJob{att: &a, started: d.started}))
 	}
 	l.launchResends(work, d, sendable)
 	for i := range d.reads {
 		l.lanes.tokens--
-		l.inflight++
 		it := d.reads[i]
-		l.senders.Go(func() { l.ended <- l.verifyScan(work, it) })
+		l.begin(job{since: time.Now(), call: func() ending { return l.verifyScan(work, it) }, off: func() ending { return ending{item: &it} }})
 	}
 	for i := range d.unread {
 		l.lanes.tokens--

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"decom/nmvs"
@@ -53,8 +54,18 @@ func (a *Account) send(work context.Context, job sendJob) ending {
 	}
 	a.traces.called(began, call.Service.String(), class, job.att.Packs)
 	a.step("S8")
+	if !end.bulk && class != nmvs.NotSent {
+		end.took, end.answered = max(time.Since(began), 1), class != nmvs.InDoubt
+	}
 	end.claims = claimOf(job.att, ans, err, time.Now())
 	return end
+}
+
+// sendOf is the attempt as what may wait for a slot. Given up, it is put back to due.
+func (a *Account) sendOf(work context.Context, s sendJob) job {
+	return job{since: s.started, call: func() ending { return a.send(work, s) }, off: func() ending {
+		return ending{c: s.att.C, claims: []claim{offClaim(s.att, false, ledger.Fact{})}}
+	}}
 }
 
 // guard runs when the connection is ready, before the first byte. It is the last word:
@@ -94,15 +105,61 @@ func (a *Account) guard(work context.Context, job sendJob) error {
 		case packstate.Ahead, packstate.Stale:
 			// Our loop, or another worker's, is between append and apply, or ahead of what
 			// this loop has read. The loop catches up; until then this is no permission.
-			a.behind.Store(true)
-			a.Wake()
-			if !sleep(work, 5*time.Millisecond) {
+			if *a.head.Load() == *at && !a.writing.Load() {
+				a.behind.Store(true)
+				a.Wake()
+			}
+			if !a.awaitMove(work, *at) {
 				return context.Cause(work)
 			}
 		default:
 			return fmt.Errorf("view before the write: %s", st)
 		}
 	}
+}
+
+// headMoves wakes senders whose look at Redis came between the loop's append and apply.
+type headMoves struct {
+	mu sync.Mutex
+	ch chan struct{} // closed at the next move; nil: nobody waits; guarded by mu
+}
+
+func (m *headMoves) tell() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ch != nil {
+		close(m.ch)
+		m.ch = nil
+	}
+}
+
+func (m *headMoves) next() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ch == nil {
+		m.ch = make(chan struct{})
+	}
+	return m.ch
+}
+
+// lookAgain is how long a sender waits for the loop before it looks again by itself.
+const lookAgain = 5 * time.Millisecond
+
+// awaitMove waits until the loop knows another head than that one, or a moment. false: work has ended.
+func (a *Account) awaitMove(work context.Context, from ledger.Head) bool {
+	moved := a.moves.next()
+	if *a.head.Load() != from {
+		return work.Err() == nil
+	}
+	timer := time.NewTimer(lookAgain)
+	defer timer.Stop()
+	select {
+	case <-moved:
+	case <-timer.C:
+	case <-work.Done():
+		return false
+	}
+	return true
 }
 
 // over says that d has passed since start by the monotonic or by the wall clock.

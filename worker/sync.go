@@ -158,6 +158,7 @@ func (l *loop) startBook(ctx context.Context, redis ledger.Head) error {
 func (l *loop) believe(h ledger.Head) {
 	l.head = h
 	l.Account.head.Store(&h)
+	l.moves.tell()
 }
 
 // errHalted says that the account's halt key stands in Redis.
