@@ -195,7 +195,9 @@ type LimitsConfig struct {
 	Single string `yaml:"single"`
 	// Bulk counts bulk calls and polls. "6/min" is the default.
 	Bulk string `yaml:"bulk"`
-	// Parallel is the most calls at once. Default 4.
+	// Parallel is the most calls at once. Default 4. From 8 on, in mode single, up to a quarter as
+	// many attempts more, 8 at most, are opened before their slot is free: after a kill they are
+	// in doubt, too.
 	Parallel int `yaml:"parallel"`
 	// Batch is the most packs in one bulk, 1 to 1000 (a ledger record's limit). Default 500.
 	Batch int `yaml:"batch"`
