@@ -6,7 +6,9 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+	"time"
 
 	"decom/worker/ledger"
 	"decom/worker/scan"
@@ -92,4 +94,35 @@ func TestOutcomesAreTheContracts(t *testing.T) {
 	if !bytes.Equal(want, buf.Bytes()) {
 		t.Errorf("outcomes differ from %s (-update writes it):\n%s", name, buf.Bytes())
 	}
+}
+
+// TestAnIDWithoutATimeIsSentOnceAndToldTwice says what a device gets that sets `id` and no `at`, and
+// publishes again. Its time is the stream's, a new one each time, so that neither rule 1 nor rule 3 of
+// protocol.md section 4 knows the scan again: the id alone, of which 24 bits are kept, may be another
+// scan's, which would then have no outcome. Nothing is sent; within the hour of the outcomes' window nothing is told;
+// later the same event has a second outcome.
+func TestAnIDWithoutATimeIsSentOnceAndToldTwice(t *testing.T) {
+	line(t, func(w *world) {
+		w.start("w0", 0)
+		e, _ := w.scanned("d1", "S1", scan.Supply)
+		timeless := `{"id":"` + e.id + `","pack":{"scheme":"GTIN","code":"` + gtin + `","serial":"S1","batch":"` + lotOf("S1") + `","expiry":"` + testExp + `"}}`
+		timed := w.scan("d1", "S2", scan.Supply)
+		told := func(after time.Duration, want ...string) {
+			t.Helper()
+			w.during(after)
+			w.publishRaw("d1", e.id, timeless)
+			w.publish(timed)
+			w.during(time.Minute)
+			var got []string
+			for _, o := range w.outcomes()[e.id] {
+				got = append(got, string(o.Result)+"/"+string(o.Reason))
+			}
+			if !slices.Equal(got, want) || w.changes() != 2 || len(w.outcomes()[timed.id]) != 1 {
+				t.Errorf("told %v, want %v; %d calls, want 2; with a time %v", got, want, w.changes(), w.outcomes()[timed.id])
+			}
+		}
+		told(0, "done/")
+		told(30*time.Minute, "done/")
+		told(2*time.Hour, "done/", "duplicate/suspect_copy")
+	})
 }
