@@ -36,4 +36,10 @@
 // [ErrStopped], [ErrOpen], [ErrNotConfigured], [ErrCall], [ErrReply], [ErrForeign] (raise
 // an alarm), [ErrTooLong]. A bad client certificate is a *[CertError]. No error tells
 // a password, a serial or a part of a body.
+//
+// # Why
+//
+// 2026-11-24: NMVS's no-alert twins of wrong data give alert. contract.md section 7 says refused,
+// protocol.md's table says alert and a parked pack. protocol.md wins: wrong data about a pack in hand
+// is a reason to put it aside, whether or not NMVS raised the alarm itself.
 package nmvs

@@ -35,4 +35,14 @@
 //
 // Errors are *[Error] around the sentinels of this package, around a context's error,
 // or around what NATS said.
+//
+// # Why
+//
+// 2026-11-24: an append that got no answer is repeated for as long as it takes, seldom. protocol.md
+// says three times, then read on. A server whose disk was full had stored nothing, and the account
+// stood still for good. The compare-and-set lets one copy in, however many there are.
+//
+// 2026-11-24: an outcome that shares its event id with another device's is stored under an id of its
+// own (ID#ACCOUNT/seq/i). The stream's window of an hour would swallow it, and a scan would have no
+// answer.
 package queue

@@ -58,4 +58,38 @@
 // Errors of Run are faults of this program or of its records; whoever runs it logs them
 // and begins anew. What a scan or NMVS did wrong is never an error but an outcome, with a
 // Result and a Reason of package scan.
+//
+// # Why
+//
+// 2026-11-24: a verify answer is dropped only when something was said of its attempt since.
+// protocol.md drops it after any lost append. On a busy account somebody always appends in between,
+// and no doubt would ever be settled. The attempt's own facts are what the answer depends on; the
+// protocol's model was run with this rule, and nothing it must hold was violated.
+//
+// 2026-11-24: held scans come back after 1 s, doubling to 5 min. protocol.md says 30 s. A pack is
+// usually busy for one call, and a pharmacist who scans twice should not wait half a minute; the
+// doubling keeps a long doubt cheap.
+//
+// 2026-11-24: a verify that finds a pack inactive only as expired, recalled or withdrawn gives
+// refused. Nobody's change call made it so, and NMVS answers a change call for such a pack with a
+// refusal: an alert would accuse somebody.
+//
+// 2026-11-24: a second undo that NMVS refuses parks the pack. The first one, whose answer was lost,
+// may have been carried out, and somebody else may have decommissioned the pack since; the table of
+// protocol.md section 5 would leave it as ours.
+//
+// 2026-11-24: a pause rests on the ledger's compare-and-set, not on messages. It is a fact on the
+// account's ledger: whoever appends behind it without having read it loses, so nothing is opened after
+// it in any process. A message only hurries the look. Redis keeps what people set beside the head,
+// stored before the head moves over it, because a start reads from there.
+//
+// 2026-11-25: a missing upload and a faulty scanner are withheld as a pause is: by a fact. The tally
+// that finds them counts answers as records are folded, in every process; whoever appends first writes
+// the fact, the others lose and read it, so one finding is one fact, and either fact (withhold, free)
+// ends it for all. Withheld scans wait in the stream, counted apart from those that wait for their
+// pack: past half of what may wait new ones are refused, so a hold can never stop the account.
+//
+// 2026-11-24: no token is kept in hand. Tokens that wait for a scan leave beside what the bucket
+// gathered meanwhile, a burst that NMVS counts. A person's scan takes the next token before anything
+// else instead.
 package worker

@@ -17,4 +17,17 @@
 // A fact about an attempt changes only packs that are still open for it [B2c]. Errors
 // wrap [ErrRecord]: a payload that breaks these rules was not written by this program,
 // and its account must halt.
+//
+// # Why
+//
+// 2026-11-24: every record carries the pack keys of its facts. A fact names its attempt and the record
+// that opened it; with the keys beside it, any reader folds a record by itself. Without them,
+// projecting a tail would need the opening record of each fact, which may lie far behind the head.
+//
+// 2026-11-24: a verify scan does not move a pack's newest scan. It adds its id to seen and leaves last
+// alone: a read must not supersede a change that was scanned before it and arrives after.
+//
+// 2026-11-24: facts of a bulk name up to 1,000 packs, so one attempt does too. NMVS would take
+// 100,000; a record is one commit of at most 512 KiB. The client sends and reads 100,000 in one call
+// all the same (bench/memory_test.go).
 package ledger
