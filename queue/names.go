@@ -51,9 +51,17 @@ func siteOf(filter string) string {
 	return site
 }
 
-// source splits SITE and DEVICE off a subject. A device with dots (an MQTT topic
-// can bring one) stays whole: decoding rejects it, in public.
+// maxDevice bounds in bytes what is kept of a DEVICE that is none: the subject of its outcome is
+// longer than its scan's, and past the server's control line it could never be published.
+const maxDevice = 256
+
+// source splits SITE and DEVICE off a subject. What is no DEVICE (an MQTT topic can bring one with
+// dots) stays recognisable: decoding rejects it, in public. The server takes any bytes in a
+// subject, but metrics, JSON and the ledger hold UTF-8 only.
 func source(subject, prefix string) (site, device string) {
 	site, device, _ = strings.Cut(strings.TrimPrefix(subject, prefix), ".")
-	return site, device
+	if scan.ValidToken(device) {
+		return site, device
+	}
+	return site, strings.ToValidUTF8(device[:min(len(device), maxDevice)], "\uFFFD")
 }

@@ -3,6 +3,7 @@ package queue_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -136,6 +137,44 @@ func TestScanUnderASubjectThatIsTooDeepIsDelivered(t *testing.T) {
 	ds, err := c.Scans("a").Fetch(within(t, 5*time.Second), 1, 0, 0)
 	if err != nil || ds[0].Meta().Site != "a" || ds[0].Meta().Device != "d.e" {
 		t.Fatalf("%v %v", ds, err)
+	}
+}
+
+// TestTheSourceOfAScanIsTextThatAnOutcomeCanGoTo: the server takes any bytes in a subject, as long
+// as its control line allows; metrics and the ledger take UTF-8, and the outcome's subject is longer.
+func TestTheSourceOfAScanIsTextThatAnOutcomeCanGoTo(t *testing.T) {
+	t.Parallel()
+	c := setUp(t, lazy(), "a")
+	for device, want := range map[string]string{
+		"r\xff\xfe":               "r\uFFFD",
+		"é":                       "é",
+		strings.Repeat("d", 4040): strings.Repeat("d", 256),
+	} {
+		if err := admin(t, c).Conn().Publish("decom.scan.a."+device, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		ds, err := c.Scans("a").Fetch(within(t, 5*time.Second), 1, 0, 0)
+		if err != nil || ds[0].Meta().Device != want {
+			t.Fatalf("%.20q: %v %v", device, ds, err)
+		}
+		if _, err := c.PublishOutcome(within(t, 5*time.Second), "a", ds[0].Meta().Device, "e"+want[:1], "a/1/0", []byte("{}")); err != nil {
+			t.Fatalf("%.20q: its outcome: %v", device, err)
+		}
+	}
+}
+
+// TestScansThatNameNoDeviceAreCounted: the stream takes them, no consumer's filter does.
+func TestScansThatNameNoDeviceAreCounted(t *testing.T) {
+	t.Parallel()
+	c := setUp(t, lazy(), "a")
+	for _, subject := range []string{"decom.scan.a", "decom.scan.b", "decom.scan.b.d", "decom.scan.a.d"} {
+		if _, err := admin(t, c).Publish(t.Context(), subject, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := c.Unrouted(t.Context(), []queue.Account{{Name: "a", Sites: []string{"a"}}})
+	if want := map[string]uint64{"b": 1, queue.NoDevice("a"): 1, queue.NoDevice("b"): 1}; err != nil || !maps.Equal(got, want) {
+		t.Fatalf("unrouted %v, %v; want %v", got, err, want)
 	}
 }
 

@@ -14,7 +14,9 @@ import (
 const TrimAge = 7 * 24 * time.Hour
 
 // Unrouted counts the scans in the stream, by site, that no account names. They stay
-// there until an account does. One request to the server per 100,000 devices.
+// there until an account does. Scans of a subject that names no device reach nobody
+// either: they are counted under [NoDevice] of their site. One request to the server per
+// 100,000 devices.
 func (c *Conn) Unrouted(ctx context.Context, accounts []Account) (map[string]uint64, error) {
 	routed := map[string]bool{}
 	for _, a := range accounts {
@@ -37,12 +39,19 @@ func (c *Conn) Unrouted(ctx context.Context, accounts []Account) (map[string]uin
 	}
 	counts := map[string]uint64{}
 	for subject, n := range info.State.Subjects {
-		if site, _ := source(subject, scanPrefix); !routed[site] {
+		switch site, device := source(subject, scanPrefix); {
+		case device == "":
+			counts[NoDevice(site)] += n
+		case !routed[site]:
 			counts[site] += n
 		}
 	}
 	return counts, nil
 }
+
+// NoDevice is the key in [Conn.Unrouted] of a site's scans whose subject names no device: that
+// subject, which cannot be a site's name.
+func NoDevice(site string) string { return scanPrefix + site }
 
 // Trim deletes, site by site, the scans that are older than age and that the consumer
 // of the site's account has acked, with everything before them (protocol.md section

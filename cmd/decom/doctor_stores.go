@@ -223,6 +223,11 @@ func (d *doctor) natsUnrouted(ctx context.Context, conn *queue.Conn) {
 		return
 	}
 	for site, n := range sites {
+		if noDevice(site) {
+			d.warn("nats.unrouted", site, tr("%d scan(s) dont le sujet ne nomme aucun appareil : personne ne les reçoit", "%d scan(s) whose subject names no device: nobody gets them", n),
+				tr("corriger le robot (decom.scan.SITE.APPAREIL) et lui faire publier ces scans de nouveau", "correct the robot (decom.scan.SITE.DEVICE), and have it publish these scans again"))
+			continue
+		}
 		d.warn("nats.unrouted", site, tr("%d scan(s) d'un site qu'aucun compte ne nomme attendent", "%d scan(s) of a site that no account names wait", n),
 			tr("ajouter le site à accounts.sites, ou corriger le robot", "add the site to accounts.sites, or correct the robot"))
 	}

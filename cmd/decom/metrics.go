@@ -49,7 +49,7 @@ func newMetrics(p *process) *metrics {
 	m.wait = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "decom_ratelimit_wait_seconds",
 		Help: "Time that an account's loop waited for the limiter before it took scans in.", Buckets: []float64{.001, .01, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60}})
 	m.dedup = prometheus.NewCounter(prometheus.CounterOpts{Name: "decom_dedup_hits_total", Help: "Scans of packs that were already so, by us."})
-	m.unrouted = prometheus.NewGauge(prometheus.GaugeOpts{Name: "decom_unrouted_scans", Help: "Scans of sites that no account names."})
+	m.unrouted = prometheus.NewGauge(prometheus.GaugeOpts{Name: "decom_unrouted_scans", Help: "Scans of sites that no account names, or whose subject names no device."})
 	m.reloadFailed = prometheus.NewGauge(prometheus.GaugeOpts{Name: "decom_config_reload_failed", Help: "1 while the configuration of the last SIGHUP is wrong and not in use."})
 	m.reloadedAt = prometheus.NewGauge(prometheus.GaugeOpts{Name: "decom_config_last_reload_success_timestamp_seconds", Help: "When the configuration in use was read."})
 	m.reloadedAt.Set(float64(p.began.Unix()))

@@ -275,7 +275,11 @@ func (p *process) lookForUnrouted(ctx context.Context, told unroutedTold) {
 	total := uint64(0)
 	for site, n := range sites {
 		total += n
-		if told.news(site, time.Now()) {
+		switch {
+		case !told.news(site, time.Now()):
+		case noDevice(site):
+			p.log.Warn("scans whose subject names no device wait in the stream, nobody gets them: correct the robot (decom.scan.SITE.DEVICE), and have it publish them again", "subject", site, "scans", n)
+		default:
 			p.log.Warn("scans of a site that no account names wait in the stream: add the site to an account", "site", site, "scans", n)
 		}
 	}

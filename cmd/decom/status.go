@@ -36,7 +36,7 @@ type Status struct {
 	Fleet    []string          `json:"fleet,omitempty"` // processes that are alive
 	NATS     string            `json:"nats"`            // up, or what is wrong
 	Redis    string            `json:"redis"`
-	Unrouted map[string]uint64 `json:"unrouted,omitempty"`    // site -> scans that no account serves
+	Unrouted map[string]uint64 `json:"unrouted,omitempty"`    // site, or subject without a device -> scans that reach no account
 	Lost     []LostTopicStatus `json:"lost_topics,omitempty"` // MQTT topics whose events went nowhere, of 7 days
 	Accounts []AccountStatus   `json:"accounts"`
 
@@ -349,7 +349,7 @@ func (a *app) printStatus(s Status) error {
 	}
 	say("NATS %s, Redis %s", "NATS %s, Redis %s", s.NATS, s.Redis)
 	for site, n := range s.Unrouted {
-		say("! %d scans du site %s : aucun compte ne le nomme", "! %d scans of site %s: no account names it", n, site)
+		say("! %s", "! %s", a.lang.of(unroutedText(site, n)))
 	}
 	for _, line := range lostLines(a.lang, s.Lost) {
 		say("! %s", "! %s", line)

@@ -244,7 +244,7 @@ func (v *topView) foot(cur *Status) []string {
 	}
 	slices.Sort(sites)
 	for _, site := range sites {
-		lines = append(lines, v.text("! %d scans du site %s : aucun compte ne le nomme", "! %d scans of site %s: no account names it", cur.Unrouted[site], site))
+		lines = append(lines, "! "+v.lang.of(unroutedText(site, cur.Unrouted[site])))
 	}
 	for _, line := range lostLines(v.lang, cur.Lost) {
 		lines = append(lines, "! "+line)

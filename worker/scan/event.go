@@ -92,8 +92,16 @@ func (e *Malformed) Error() string {
 // Decode reads one scan event. On error, a *[Malformed], the event still carries
 // its source and an id (the best that could be found), so that its rejection can be
 // reported to whoever sent it. Unknown fields are ignored; a structured
-// CloudEvent is unwrapped.
+// CloudEvent is unwrapped. A source that says a DEVICE must say one of contract.md section 3.
 func Decode(data []byte, m Meta) (Event, error) {
+	e, err := decode(data, m)
+	if err == nil && m.Device != "" && !ValidToken(m.Device) {
+		err = &Malformed{Field: "subject", Why: "its DEVICE must be 1 to 64 of A-Z a-z 0-9 _ -"}
+	}
+	return e, err
+}
+
+func decode(data []byte, m Meta) (Event, error) {
 	e := Event{ID: fallbackID(m), Op: Supply, Entry: Scanned, Meta: m}
 	if len(data) > MaxEvent {
 		return e, &Malformed{Why: fmt.Sprintf("%d bytes, more than the %d allowed", len(data), MaxEvent)}

@@ -80,6 +80,23 @@ func TestDecodeKeepsTheContract(t *testing.T) {
 	}
 }
 
+// TestDecodeRejectsADeviceThatIsNone: contract.md section 3. The event keeps its id and its source,
+// so that the sender learns of it. A source that is not known yet (a door's draft) is not judged.
+func TestDecodeRejectsADeviceThatIsNone(t *testing.T) {
+	for device, ok := range map[string]bool{
+		"": true, "rowa-1": true, strings.Repeat("d", 64): true,
+		strings.Repeat("d", 65): false, "a.b": false, "é": false, "a/b": false, "*": false, "r\uFFFD": false,
+	} {
+		m := meta
+		m.Device = device
+		e, err := Decode([]byte(`{"id":"b","scan":"x"}`), m)
+		bad, _ := errors.AsType[*Malformed](err)
+		if ok != (err == nil) || e.ID != "b" || e.Device != device || !ok && bad.Field != "subject" {
+			t.Errorf("%q: %+v, %v", device, e, err)
+		}
+	}
+}
+
 // TestDecodeGivesBackWhatTheDeviceSaid: kept fields are kept exactly, text is not trimmed.
 func TestDecodeGivesBackWhatTheDeviceSaid(t *testing.T) {
 	e, err := Decode([]byte(`{"id":" a ","entry":"manual","scan":" ]d2X\u001d ","at":"2026-11-22T11:15:30.25+01:00","ref":" r","operator":"o","atd_checked":false}`), meta)
