@@ -73,10 +73,7 @@ func (c *chaos) freeAll() {
 // holdWithheld is WITHHELD: no record behind a withhold opens what it is about. A ledger that
 // lost its tail may have lost the fact, too.
 func (c *chaos) holdWithheld() {
-	c.mu.Lock()
-	lost := c.lost
-	c.mu.Unlock()
-	if !lost {
+	if !c.isLost() {
 		c.w.withheldKept()
 	}
 }
